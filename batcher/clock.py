@@ -1,0 +1,58 @@
+"""Time and chance: the only module that reads the wall clock or draws random numbers.
+
+A simulated night replaces both, so that it runs in virtual time and can be replayed from its seed.
+"""
+
+import random
+import secrets
+import time
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Tells the time of day, for what is stored. Durations are measured with `anyio.current_time`."""
+
+    def now(self) -> int:
+        """Return UTC as integer milliseconds since the epoch."""
+
+
+class SystemClock:
+    """The machine's time, read once and carried on by the boot clock.
+
+    A wall clock that is set while a night runs can therefore neither shorten nor stretch a wait, and the
+    hours of a suspended machine still count.
+    """
+
+    def __init__(self) -> None:
+        self._offset = time.time() - self._ticks()
+
+    def now(self) -> int:
+        """Return UTC as integer milliseconds since the epoch."""
+        return int((self._offset + self._ticks()) * 1000)
+
+    @staticmethod
+    def _ticks() -> float:
+        boottime = getattr(time, "CLOCK_BOOTTIME", None)
+        return time.monotonic() if boottime is None else time.clock_gettime(boottime)
+
+
+def wall_clock() -> int:
+    """Return the machine's own idea of UTC now, in milliseconds (for `doctor`, which compares it)."""
+    return int(time.time() * 1000)
+
+
+class Dice:
+    """Named streams of random numbers, all drawn from one seed.
+
+    A new draw in one place does not shift the others, so a seed keeps its night when the code grows.
+    """
+
+    def __init__(self, seed: int | None = None) -> None:
+        self.seed = secrets.randbits(64) if seed is None else seed
+        self._streams: dict[str, random.Random] = {}
+
+    def stream(self, name: str) -> random.Random:
+        """Return the stream called `name`, the same object at every call."""
+        if name not in self._streams:
+            self._streams[name] = random.Random(f"{self.seed}:{name}")  # noqa: S311 - not for secrets
+        return self._streams[name]
