@@ -1,13 +1,13 @@
 """Everything that can go wrong, sorted by what the batch must do about it.
 
-    BatcherError                    root; carries the exit code of the command
-    ├── UsageError                  2  wrong arguments or configuration
-    ├── AccountRefused              5  key, permission, balance, or a service never reached
-    ├── BatchHeld                   6  another batcher works on this batch
-    ├── MachineRefuses              7  no disk space, no write access
-    ├── SourceError                 -  one recording cannot be read (fails that job only)
-    │   └── SourceChanged           -  the recording changed while it was read
-    └── ServiceError                -  an answer of the service, sorted into a `Kind`
+BatcherError                    root; carries the exit code of the command
+├── UsageError                  2  wrong arguments or configuration
+├── AccountRefused              5  key, permission, balance, or a service never reached
+├── BatchHeld                   6  another batcher works on this batch
+├── MachineRefuses              7  no disk space, no write access
+├── SourceError                 -  one recording cannot be read (fails that job only)
+│   └── SourceChanged           -  the recording changed while it was read
+└── ServiceError                -  an answer of the service, sorted into a `Kind`
 """
 
 from enum import StrEnum

@@ -105,6 +105,17 @@ class Transcript:
         return "\n".join(self.separator.join(word.text for word in part.words).strip() for part in self.parts)
 
 
+class Cause(StrEnum):
+    """What a failed or skipped job failed for; the summary groups by it, and the next step depends on it."""
+
+    SOURCE = "source"  #: the recording cannot be read; costs nothing to try again
+    UNSUITABLE = "unsuitable"  #: empty, too big, too long or not audio
+    REFUSED = "refused"  #: the service will never accept it as it is
+    SERVICE = "service"  #: the service accepted it and failed
+    VANISHED = "vanished"  #: the service lost it, or somebody deleted it there
+    OUTPUT = "output"  #: the transcript is safe in the table, its file cannot be written
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """One recording × one set of options: a row of the job table.
@@ -124,15 +135,19 @@ class Job:
     not_before: int  #: not to be tried before
     failures: int  #: failed tries in a row, for the back-off
     attempt: int  #: number of submissions so far
+    session: int  #: run of batcher that claimed it last; an upload of another session has nobody working on it
+    sealed_at: int | None  #: when its latest attempt was sealed
     forgiven: int  #: how often an internal error of the service was forgiven
     digest: bytes | None  #: SHA-256 of the content, once known
     duration_ms: int | None
     reference: str | None  #: of the latest attempt
     remote: str | None  #: id at the service of the latest attempt
+    compare: bool  #: another recording has its size: the content must be known before it is admitted
     twin_of: int | None
     cancel_wanted: bool
     absent_at: int | None  #: when a complete list first did not show it
     transcript: int | None  #: id of the transcript it shares
     formats: str  #: formats written, comma separated
+    cause: str | None  #: sort of the failure, a `Cause`
     reason: str | None  #: why it is where it is, for a person
     created: int

@@ -1,0 +1,90 @@
+"""The emulator as a server on this machine: settings in, a running service out."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import anyio
+
+from batcher.clock import Clock, Dice, SystemClock
+from batcher.emulator import faults
+from batcher.emulator.core import Core
+from batcher.emulator.faults import FaultPlan
+from batcher.emulator.grpc_face import GrpcFace, listen
+from batcher.emulator.knobs import Knobs
+from batcher.emulator.objects import Recognizer
+from batcher.emulator.recognizers import Echo
+from batcher.emulator.whisper import Whisper
+from batcher.errors import UsageError
+
+
+class RecognizerName(StrEnum):
+    """Where the words come from."""
+
+    ECHO = "echo"  #: derived from the recording's digest, at once
+    WHISPER = "whisper"  #: recognised on this machine
+
+
+@dataclass(frozen=True, slots=True)
+class EmulatorSettings:
+    """Everything about a running emulator."""
+
+    port: int = 0  #: on 127.0.0.1; 0: any free one
+    knobs: Knobs = field(default_factory=Knobs)
+    recognizer: RecognizerName = RecognizerName.ECHO
+    model: str = ""  #: for whisper: a model's name or directory; empty: the small one of the extra `demo`
+    language: str = "en"  #: for whisper
+    must_decode: bool = False  #: for echo: fail recordings that are not audio
+    faults: str = "none"  #: `none`, `some`, `many`, or rates; see `faults.parse`
+    seed: int = 0  #: of the faults and of shuffled lists
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """An emulator that listens."""
+
+    grpc_url: str
+    core: Core
+
+
+@asynccontextmanager
+async def serve(
+    settings: EmulatorSettings, *, clock: Clock | None = None, recognizer: Recognizer | None = None
+) -> AsyncIterator[Running]:
+    """Run an emulator for the length of the block. `clock` and `recognizer` replace the real ones.
+
+    Raises:
+        UsageError: the settings make no sense, the port is taken, or an extra is not installed.
+    """
+    clock, dice = clock or SystemClock(), Dice(settings.seed)
+    plan = FaultPlan(faults.parse(settings.faults), dice, clock)
+    async with _working(recognizer or _recognizer(settings)) as worker:
+        core = Core(clock, worker, settings.knobs, dice=dice)
+        async with _listening(GrpcFace(core, plan), settings.port) as port:
+            yield Running(f"http://127.0.0.1:{port}", core)
+
+
+def _recognizer(settings: EmulatorSettings) -> Recognizer:
+    if settings.recognizer is RecognizerName.WHISPER:
+        return Whisper(settings.model, language=settings.language)
+    return Echo(must_decode=settings.must_decode)
+
+
+@asynccontextmanager
+async def _working(recognizer: Recognizer) -> AsyncIterator[Recognizer]:
+    """Run the recognizer's own task, if it has one."""
+    async with anyio.create_task_group() as tasks:
+        if isinstance(recognizer, Whisper):
+            tasks.start_soon(recognizer.run, name="emulator whisper")
+        yield recognizer
+        tasks.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def _listening(face: GrpcFace, port: int) -> AsyncIterator[int]:
+    try:
+        async with listen(face, port) as bound:
+            yield bound
+    except RuntimeError as error:
+        raise UsageError(f"cannot listen on 127.0.0.1:{port}", hint="choose another --port, or 0") from error

@@ -1,0 +1,203 @@
+"""The engine: the one place that composes the seams and the stages into a run, and winds it up."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import anyio
+import anyio.abc
+
+from batcher.clock import Clock, Dice
+from batcher.disk import Disk
+from batcher.errors import BatcherError, MachineRefuses
+from batcher.model import Limits
+from batcher.policy import Headroom, Residence
+from batcher.requests import apply_request
+from batcher.service import Service
+from batcher.stages.collect import Collect
+from batcher.stages.context import Context, Plan
+from batcher.stages.examine import Examine
+from batcher.stages.poll import Poll
+from batcher.stages.runner import Stage, run_stage
+from batcher.stages.scan import scan
+from batcher.stages.upload import Upload
+from batcher.store.claim import begin_session
+from batcher.store.table import Move, Table
+
+#: How long sealed uploads are awaited after the first signal.
+DRAIN_SECONDS = 30.0
+#: How long a full disk is waited for before the run ends.
+FULL_DISK_SECONDS = 600.0
+
+Listener = Callable[[Move], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Pulse:
+    """What the display shows of a run beside the table's own counts."""
+
+    why_waiting: str
+    reachable: bool
+    trouble: str
+    foreign_pending: int
+    foreign_stored: int
+    limits: Limits
+    draining: bool
+    scanned: bool
+
+
+class Engine:
+    """One run over one batch. The caller holds the batch's lock and opened table and service."""
+
+    def __init__(
+        self, *, clock: Clock, dice: Dice, table: Table, service: Service, disk: Disk, plan: Plan, listener: Listener
+    ) -> None:
+        self._clock, self._dice, self._table, self._service, self._disk = clock, dice, table, service, disk
+        self._plan = plan
+        self._listener = listener
+        self._context: Context | None = None
+        self._drain_wanted = False
+
+    async def run(self) -> BatcherError | None:
+        """Work until nothing is left, or until a stop. Returns what stopped it, or None.
+
+        Raises MachineRefuses when the table cannot be written any more.
+        """
+        context = self._context = await self._open_context()
+        try:
+            async with anyio.create_task_group() as stages:
+                self._start(context, stages)
+                if self._drain_wanted:
+                    self.drain()
+                await _first(context.finished, context.stopping)
+                await self._wind_up(context)
+                stages.cancel_scope.cancel()
+        except ExceptionGroup as group:
+            raise _heaviest(group) from group
+        return context.stop_reason
+
+    async def _open_context(self) -> Context:
+        new_id = f"{self._dice.stream('batch').getrandbits(64):016x}"
+        batch = await self._table.transact(partial(begin_session, new_id=new_id))
+        context = Context(
+            clock=self._clock,
+            dice=self._dice,
+            table=self._table,
+            service=self._service,
+            disk=self._disk,
+            plan=self._plan,
+            batch=batch,
+            headroom=Headroom(self._plan.limits),
+            residence=Residence(self._service.poll_seconds),
+            listener=self._listener,
+        )
+        self._table.on_moves = context.announce
+        return context
+
+    @staticmethod
+    def _start(context: Context, stages: anyio.abc.TaskGroup) -> None:
+        stages.start_soon(_scan_until_settled, context, name="scan")
+        stages.start_soon(Poll(context).run, name="poll")
+        stages.start_soon(_watch_disk, context, name="disk")
+        stages.start_soon(_heed_requests, context, name="requests")
+        for stage in _stages(context):
+            stages.start_soon(run_stage, context, stage, name=stage.name)
+
+    async def _wind_up(self, context: Context) -> None:
+        """End unsealed uploads, which cost nothing, and await the answers of sealed ones for a while."""
+        context.draining = True
+        for scope in list(context.unsealed.values()):
+            scope.cancel()
+        with anyio.move_on_after(DRAIN_SECONDS):
+            await context.none_sealed()
+
+    def drain(self, reason: BatcherError | None = None) -> None:
+        """Stop admitting and end soon; remote work goes on and the next run takes it up."""
+        self._drain_wanted = True
+        if self._context is not None:
+            self._context.stop_reason = self._context.stop_reason or reason
+            self._context.draining = True
+            self._context.stopping.set()
+
+    def set_limits(self, limits: Limits) -> None:
+        """Work with other limits from now on."""
+        self._plan = replace(self._plan, limits=limits)
+        if self._context is not None:
+            self._context.headroom.limits = limits
+            self._context.bells.upload.ring()
+
+    def pulse(self) -> Pulse | None:
+        """Return what the display shows; None before the run began."""
+        context = self._context
+        if context is None:
+            return None
+        return Pulse(
+            why_waiting=context.why_waiting,
+            reachable=bool(context.reach),
+            trouble=context.last_trouble,
+            foreign_pending=context.headroom.foreign_pending,
+            foreign_stored=context.headroom.foreign_stored,
+            limits=context.headroom.limits,
+            draining=context.draining,
+            scanned=context.scanned.is_set(),
+        )
+
+
+def _heaviest(group: ExceptionGroup) -> Exception:
+    """Return the error that ended the stages: one that was sorted before one that was not."""
+    sorted_errors = group.subgroup(BatcherError)
+    chosen: Exception = sorted_errors or group
+    while isinstance(chosen, ExceptionGroup):
+        chosen = chosen.exceptions[0]
+    return chosen
+
+
+async def _first(*events: anyio.Event) -> None:
+    """Wait until one of the events is set."""
+    async with anyio.create_task_group() as group:
+
+        async def wait(event: anyio.Event) -> None:
+            await event.wait()
+            group.cancel_scope.cancel()
+
+        for event in events:
+            group.start_soon(wait, event)
+
+
+async def _scan_until_settled(context: Context) -> None:
+    """Scan; and scan again when recordings that had changed under way have ended."""
+    await scan(context)
+    while context.deferred and context.plan.admit:
+        await anyio.sleep(60)
+        await scan(context)
+
+
+async def _watch_disk(context: Context) -> None:
+    """Hold the uploads while there is too little space, and give up when that lasts."""
+    since: float | None = None
+    while True:
+        free = await context.disk.free_bytes()
+        context.short_of_space = free < context.plan.free_space
+        since = (since or anyio.current_time()) if context.short_of_space else None
+        if since is not None and anyio.current_time() - since >= FULL_DISK_SECONDS:
+            context.stop(
+                MachineRefuses(
+                    f"only {free:,} bytes are free where the batch lives, for ten minutes now",
+                    hint="Free some space and run the same command again; nothing is lost.",
+                )
+            )
+        context.bells.upload.ring()
+        await anyio.sleep(10)
+
+
+async def _heed_requests(context: Context) -> None:
+    """Apply what `batcher retry` and `batcher cancel` leave while this run holds the batch."""
+    while True:
+        for request in await context.disk.take_requests():
+            await context.table.transact(partial(apply_request, request=request))
+        await anyio.sleep(1)
+
+
+def _stages(context: Context) -> list[Stage[Any]]:
+    return [Examine(context), Upload(context), Collect(context)]

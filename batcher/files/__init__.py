@@ -1,0 +1,44 @@
+"""The file system: walking inputs, looking into recordings, reading them, naming and writing outputs.
+
+Only this package touches the user's files. What blocks says so and is run through `offload`.
+"""
+
+from batcher.files.examine import Examination, Verdict, examine
+from batcher.files.names import fold, output_name, with_suffix
+from batcher.files.offload import in_flight, offload
+from batcher.files.outputs import (
+    OutputError,
+    free_bytes,
+    missing_outputs,
+    private_directory,
+    sweep_temporaries,
+    write_output,
+)
+from batcher.files.recording import Recording, Stat, open_recording
+from batcher.files.walk import EXTENSIONS, Found, WalkProblem, WalkRules, batches, walk
+
+__all__ = [
+    "EXTENSIONS",
+    "Examination",
+    "Found",
+    "OutputError",
+    "Recording",
+    "Stat",
+    "Verdict",
+    "WalkProblem",
+    "WalkRules",
+    "batches",
+    "examine",
+    "fold",
+    "free_bytes",
+    "in_flight",
+    "missing_outputs",
+    "offload",
+    "open_recording",
+    "output_name",
+    "private_directory",
+    "sweep_temporaries",
+    "walk",
+    "with_suffix",
+    "write_output",
+]

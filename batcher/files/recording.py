@@ -1,0 +1,178 @@
+"""A recording opened for sending: read once, hashed on the way, and proven unchanged at the end.
+
+A recording that fits in one chunk costs one thread for everything; a larger one costs one per chunk.
+"""
+
+import hashlib
+import os
+import stat
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from threading import Lock
+from typing import Self
+
+from anyio import CancelScope
+
+from batcher.errors import SourceChanged, SourceError
+from batcher.files.offload import offload
+from batcher.files.reasons import why
+from batcher.service import CHUNK_BYTES
+
+#: O_NONBLOCK: opening a pipe must not wait for its other end; regular files do not care.
+READ_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
+
+
+@dataclass(frozen=True, slots=True)
+class Stat:
+    """What the table knows of a file: bytes, and the time of its last change in nanoseconds."""
+
+    size: int
+    mtime_ns: int
+
+
+class Recording:
+    """A recording under way to the service; implements `batcher.service.Audio`."""
+
+    def __init__(self, source: "_Source", first: bytes) -> None:
+        self.size = source.expected.size
+        self._source = source
+        self._first = first  # read when the file was opened
+        self._begun = False
+
+    @property
+    def digest(self) -> bytes:
+        """Return the SHA-256 of what was read; it exists once the last chunk was taken."""
+        digest = self._source.digest
+        assert digest is not None, "the recording was not read to its end"
+        return digest
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """Yield the whole recording, at most `CHUNK_BYTES` at a time; it can be read once.
+
+        The last chunk comes out only after the file was proven unchanged. Raises SourceChanged if it was
+        not, SourceError if it cannot be read.
+        """
+        assert not self._begun, "a recording is read once"
+        self._begun = True
+        if self._first:
+            yield self._first
+        self._first = b""
+        while not self._source.finished:
+            yield await offload(self._source.step)
+
+
+@asynccontextmanager
+async def open_recording(path: bytes, expected: Stat) -> AsyncIterator[Recording]:
+    """Open the recording at `path` for one reading; its size and time must be what the table expects.
+
+    Raises SourceChanged if they are not, SourceError if it cannot be opened or is no regular file.
+    """
+    source, first = await offload(_open, path, expected)
+    try:
+        yield Recording(source, first)
+    finally:
+        if not source.closed:
+            with CancelScope(shield=True):
+                await offload(source.close)
+
+
+def _open(path: bytes, expected: Stat) -> "tuple[_Source, bytes]":
+    """Open the file and read its first chunk; a file that is thereby finished is closed again."""
+    source = _Source.open(path, expected)
+    try:
+        first = source.step() if expected.size <= CHUNK_BYTES else b""
+    except BaseException:
+        source.close()
+        raise
+    if source.finished:
+        source.close()
+    return source, first
+
+
+class _Source:
+    """The open file. Its methods block.
+
+    A reading that was given up may close it while another task's thread still reads: the lock makes the one
+    wait for the other, so that no number of a closed file is ever read from.
+    """
+
+    def __init__(self, path: bytes, handle: int, expected: Stat) -> None:
+        self.path = path
+        self.expected = expected
+        self.digest: bytes | None = None
+        self.closed = False
+        self._handle = handle
+        self._left = expected.size
+        self._hash = hashlib.sha256()
+        self._lock = Lock()
+
+    @classmethod
+    def open(cls, path: bytes, expected: Stat) -> Self:
+        try:
+            source = cls(path, os.open(path, READ_FLAGS), expected)
+        except OSError as error:
+            raise SourceError(f"the recording cannot be opened: {why(error)}") from error
+        except ValueError as error:
+            raise SourceError("the recording has no possible name") from error
+        try:
+            source.compare("the recording changed since it was looked at")
+        except BaseException:
+            source.close()
+            raise
+        return source
+
+    @property
+    def finished(self) -> bool:
+        return self.digest is not None
+
+    def step(self) -> bytes:
+        """Return the next piece; with the last one the file has been compared and `digest` is known."""
+        with self._lock:
+            if self.closed:
+                raise SourceError("the recording was closed while it was read")
+            return self._step()
+
+    def close(self) -> None:
+        with self._lock:
+            if not self.closed:
+                self.closed = True
+                os.close(self._handle)
+
+    def compare(self, otherwise: str) -> None:
+        """Raise unless the open file is what was expected, SourceChanged with the message `otherwise`."""
+        try:
+            status = os.fstat(self._handle)
+        except OSError as error:
+            raise SourceError(f"the recording cannot be read: {why(error)}") from error
+        if not stat.S_ISREG(status.st_mode):
+            raise SourceError("the recording is not a regular file")
+        if Stat(status.st_size, status.st_mtime_ns) != self.expected:
+            raise SourceChanged(otherwise)
+
+    def _step(self) -> bytes:
+        try:
+            piece = os.read(self._handle, min(self._left, CHUNK_BYTES))
+        except OSError as error:
+            raise SourceError(f"the recording cannot be read: {why(error)}") from error
+        self._hash.update(piece)
+        self._left -= len(piece)
+        if self._left and not piece:
+            raise SourceChanged("the recording became shorter while it was read")
+        if not self._left:
+            self._finish()
+        return piece
+
+    def _finish(self) -> None:
+        self.compare("the recording changed while it was read")
+        self._compare_name()
+        self.digest = self._hash.digest()
+
+    def _compare_name(self) -> None:
+        """Raise unless the name still leads to the file that was read."""
+        try:
+            ours, named = os.fstat(self._handle), os.stat(self.path)
+        except OSError as error:
+            raise SourceChanged(f"the recording's name was lost while it was read: {why(error)}") from error
+        if not os.path.samestat(ours, named):
+            raise SourceChanged("another file took the recording's place while it was read")

@@ -1,0 +1,212 @@
+"""What a survey of the service proves about the jobs: a pure function from what is listed to what happened.
+
+The same judgement runs at the start, after an outage, and all night long at every look at the service; there
+is no separate recovery. It never guesses: an incomplete survey proves presence, never absence.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from batcher.model import Cause, Job, RemoteObject, RemoteStatus, Survey
+from batcher.reference import Reference, fingerprint, parse
+from batcher.states import HELD_STATES, Event, State
+
+_PREFERENCE = (RemoteStatus.COMPLETED, RemoteStatus.PROCESSING, RemoteStatus.QUEUED, RemoteStatus.FAILED)
+
+
+@dataclass(frozen=True, slots=True)
+class Settle:
+    """What counts as proof of absence: two complete lists, both begun long enough after, and apart."""
+
+    wait_ms: int
+
+    @property
+    def apart_ms(self) -> int:
+        """Return how far apart the two lists must begin."""
+        return min(60_000, self.wait_ms // 3)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing the survey proves about one job: an event to fire, with the columns to set."""
+
+    job: Job
+    event: Event
+    detail: str | None = None
+    facts: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Judgement:
+    """Everything one survey tells."""
+
+    findings: list[Finding] = field(default_factory=list)
+    missed: list[Job] = field(default_factory=list)  #: first complete list that does not show them
+    seen_again: list[Job] = field(default_factory=list)  #: listed after having been missed
+    extras: list[RemoteObject] = field(default_factory=list)  #: ours, but of no use to any job
+    ours: int = 0
+    foreign_pending: int = 0
+    foreign_stored: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What is known when a survey is judged."""
+
+    batch: str
+    session: int
+    survey: Survey
+    began: int  #: when the survey was begun, UTC milliseconds
+    now: int
+    settle: Settle
+
+
+def judge(scene: Scene, jobs: Iterable[Job]) -> Judgement:
+    """Hold a survey against the jobs that may be concerned: all held ones, and those that listed objects name."""
+    judgement = Judgement()
+    known = {job.id: job for job in jobs}
+    listed = _sort_objects(scene, known, judgement)
+    for job in known.values():
+        if job.state in HELD_STATES:
+            _judge_held(scene, job, listed.get(job.id, []), judgement)
+        elif job.id in listed:
+            _judge_unheld(scene, job, listed[job.id], judgement)
+    return judgement
+
+
+def _sort_objects(scene: Scene, known: Mapping[int, Job], judgement: Judgement) -> dict[int, list[RemoteObject]]:
+    """Group our objects by job; count everything that no held job accounts for against the room."""
+    listed: dict[int, list[RemoteObject]] = {}
+    for remote in scene.survey.objects:
+        reference = parse(remote.reference)
+        job = known.get(reference.job) if reference else None
+        if reference is None or reference.batch != scene.batch:
+            _count_foreign(judgement, remote)
+            continue
+        judgement.ours += 1
+        if job is None:
+            judgement.extras.append(remote)
+        else:
+            listed.setdefault(job.id, []).append(remote)
+        if job is None or job.state not in HELD_STATES or not _is_of(job, remote):
+            _count_foreign(judgement, remote)
+    return listed
+
+
+def _count_foreign(judgement: Judgement, remote: RemoteObject) -> None:
+    judgement.foreign_stored += 1
+    judgement.foreign_pending += remote.status.pending
+
+
+def _is_of(job: Job, remote: RemoteObject) -> bool:
+    """Tell whether this object is the one the job's present attempt made."""
+    return remote.id == job.remote if job.remote else remote.reference == job.reference
+
+
+def _judge_held(scene: Scene, job: Job, listed: list[RemoteObject], judgement: Judgement) -> None:
+    mine = sorted((r for r in listed if _is_of(job, r)), key=_worth)
+    if _orphaned(scene, job):
+        _judge_orphan(job, judgement)
+        return  # the next look decides about its objects, when the job is uncertain or waiting
+    if not _in_hand(scene, job) and job.since < scene.began:
+        judgement.extras += [r for r in listed if r not in mine[:1]]
+    if mine and job.state in (State.UNCERTAIN, State.SUBMITTED, State.COMPLETED):
+        _judge_present(scene, job, mine[0], judgement)
+    elif not mine and job.state in (State.UNCERTAIN, State.SUBMITTED, State.COMPLETED):
+        _judge_missing(scene, job, judgement)
+
+
+def _worth(remote: RemoteObject) -> tuple[int, int]:
+    """Order several objects of one attempt: the furthest first, then the oldest."""
+    return _PREFERENCE.index(remote.status), remote.created or 0
+
+
+def _in_hand(scene: Scene, job: Job) -> bool:
+    """Tell whether an upload of this run is under way: its object may be listed before its answer is here."""
+    return job.state in (State.UPLOADING, State.SEALED) and job.session == scene.session
+
+
+def _orphaned(scene: Scene, job: Job) -> bool:
+    """Tell whether the run that was sending this job has ended."""
+    return job.state in (State.UPLOADING, State.SEALED) and job.session != scene.session
+
+
+def _judge_orphan(job: Job, judgement: Judgement) -> None:
+    """Decide about an upload whose run ended: sealed ones are uncertain, unsealed ones go again.
+
+    An object of an unsealed attempt can only be a torso (the end of the audio was never announced), so it is
+    never adopted; the next look has it deleted.
+    """
+    sealed = job.state is State.SEALED
+    event = Event.ANSWER_LOST if sealed else Event.INTERRUPTED
+    when = "before the service answered" if sealed else "during the upload"
+    judgement.findings.append(Finding(job, event, f"batcher ended {when}"))
+
+
+def _judge_present(scene: Scene, job: Job, remote: RemoteObject, judgement: Judgement) -> None:
+    if job.absent_at is not None and job.state is not State.UNCERTAIN:
+        judgement.seen_again.append(job)
+    if job.state is State.UNCERTAIN:
+        facts = {"remote": remote.id, "absent_at": None, "not_before": 0, "failures": 0}
+        judgement.findings.append(Finding(job, Event.ADOPTED, None, facts))
+    elif remote.status is RemoteStatus.FAILED:
+        detail = remote.error or "the service gave no reason"
+        judgement.findings.append(Finding(job, Event.SERVICE_FAILED, detail, {"cause": Cause.SERVICE}))
+    elif remote.status is RemoteStatus.COMPLETED and job.state is State.SUBMITTED and job.not_before <= scene.now:
+        judgement.findings.append(Finding(job, Event.COMPLETED, None, {"not_before": 0, "failures": 0}))
+
+
+def _judge_missing(scene: Scene, job: Job, judgement: Judgement) -> None:
+    """Collect the proof that a job is not at the service (see `Settle`)."""
+    if not scene.survey.complete or scene.began < job.since + scene.settle.wait_ms:
+        return
+    if job.absent_at is None:
+        judgement.missed.append(job)
+    elif scene.began >= job.absent_at + scene.settle.apart_ms:
+        judgement.findings.append(_proven_absent(job))
+
+
+def _proven_absent(job: Job) -> Finding:
+    if job.state is State.UNCERTAIN:
+        return Finding(job, Event.ABSENT, "the service never received it", {"absent_at": None, "not_before": 0})
+    detail = "it is gone from the service, and its transcript was not fetched yet"
+    return Finding(job, Event.VANISHED, detail, {"cause": Cause.VANISHED})
+
+
+def _judge_unheld(scene: Scene, job: Job, listed: list[RemoteObject], judgement: Judgement) -> None:
+    """Adopt what an unsent job can use after all, and have everything else deleted."""
+    if job.since >= scene.began:
+        return  # it moved while the list was made: the next list tells
+    usable = sorted((r for r in listed if _adoptable(job, r)), key=_worth)
+    for remote in usable[:1]:
+        reference = parse(remote.reference)
+        assert reference is not None
+        facts = {
+            "remote": remote.id,
+            "reference": remote.reference,
+            "attempt": reference.attempt,
+            "not_before": 0,
+            "failures": 0,
+            "absent_at": None,
+        }
+        judgement.findings.append(Finding(job, Event.ADOPTED, "found at the service", facts))
+    judgement.extras += [r for r in listed if r not in usable[:1]]
+
+
+def _adoptable(job: Job, remote: RemoteObject) -> bool:
+    """Tell whether a waiting job may take this object for its own.
+
+    Either it was sealed and arrived later than anything could prove, or the table is older than the object (a
+    restored copy); the fingerprint tells that it was made from this recording with these options.
+    """
+    reference = parse(remote.reference)
+    if reference is None or job.state is not State.WAITING or job.digest is None:
+        return False
+    if remote.status is RemoteStatus.FAILED or not _fingerprint_matches(job, reference):
+        return False
+    late = remote.reference == job.reference and job.sealed_at is not None
+    return late or reference.attempt > job.attempt
+
+
+def _fingerprint_matches(job: Job, reference: Reference) -> bool:
+    return reference.fingerprint == fingerprint(job.path, job.size, job.mtime_ns, job.options)

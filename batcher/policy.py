@@ -1,0 +1,139 @@
+"""Decisions as pure functions and small values: what a failure means, how long to wait, how much room there is."""
+
+from collections import Counter, deque
+from dataclasses import dataclass, field
+from math import ceil
+from random import Random  # noqa: TID251 - the type only; streams come from Dice
+from statistics import median
+
+from batcher.errors import Kind
+from batcher.judgement import Judgement
+from batcher.model import Limits
+from batcher.states import Event
+from batcher.store.claim import Room
+
+BACKOFF_FIRST_MS = 2_000
+BACKOFF_CAP_MS = 15 * 60_000
+
+#: A listing older than this says nothing about room any more.
+SURVEY_FRESH_MS = 30_000
+
+#: Refusals for quota within this time are one refusal; each halves our share, down to the smallest.
+REFUSALS_COUNT_ONCE_MS = 10_000
+SMALLEST_SHARE = 0.02
+SHARE_RECOVERS_MS = 600_000
+
+#: Other clients' growth between two listings fades by a tenth at each; below this it is over.
+LEAST_GROWTH = 0.5
+
+#: As many identical permanent refusals without one success are taken for a mistake in the settings.
+IDENTICAL_REFUSALS = 20
+
+
+def backoff_ms(failures: int, chance: Random) -> int:
+    """Return how long to wait after the `failures`-th failure in a row: doubling, capped, half of it jitter."""
+    ceiling = min(BACKOFF_CAP_MS, BACKOFF_FIRST_MS * 2 ** min(failures - 1, 20))
+    return int(ceiling * (0.5 + chance.random() / 2))
+
+
+def submission_failed(kind: Kind, sealed: bool) -> Event:
+    """Return what a failed submission means for the job.
+
+    Before the seal nothing can have been accepted. After it only an explicit refusal proves that.
+    """
+    if kind is Kind.HOPELESS:
+        return Event.REJECTED
+    if kind is Kind.FULL or (sealed and kind is Kind.STOP):
+        return Event.REFUSED
+    return Event.ANSWER_LOST if sealed else Event.POSTPONED
+
+
+@dataclass(slots=True)
+class Refusals:
+    """Notices when every recording is refused for the same reason: a wrong setting, not wrong recordings."""
+
+    succeeded: bool = False
+    reasons: Counter[str] = field(default_factory=Counter)
+
+    def success(self) -> None:
+        """Note that the service accepted something: from now on refusals are the recordings' own fault."""
+        self.succeeded = True
+
+    def refused(self, reason: str) -> bool:
+        """Note a permanent refusal; tell whether the batch should stop over it."""
+        self.reasons[reason] += 1
+        return not self.succeeded and self.reasons[reason] >= IDENTICAL_REFUSALS
+
+
+@dataclass(slots=True)
+class Headroom:
+    """How much of the account's limits is ours to fill, as far as the latest listing tells.
+
+    The reserve for other clients is zero until they are seen, then twice their largest recent growth between
+    two listings. A refusal for quota halves our share; it comes back within ten minutes.
+    """
+
+    limits: Limits
+    began: int | None = None  #: when the latest complete listing was begun
+    foreign_pending: int = 0
+    foreign_stored: int = 0
+    growth: float = 0.0
+    share: float = 1.0
+    share_since: int = 0
+
+    def observe(self, judgement: Judgement, began: int) -> None:
+        """Take note of a complete listing."""
+        grown = judgement.foreign_pending - self.foreign_pending if self.began is not None else 0
+        self.growth = max(float(grown), self.growth * 0.9)
+        self.foreign_pending = judgement.foreign_pending
+        self.foreign_stored = judgement.foreign_stored
+        self.began = began
+
+    def refused(self, now: int) -> None:
+        """Take note of a refusal for quota; several of one moment count once."""
+        if now - self.share_since > REFUSALS_COUNT_ONCE_MS:
+            self.share = max(SMALLEST_SHARE, self._share(now) / 2)
+            self.share_since = now
+        self.began = None  # look again before the next claim
+
+    def fresh(self, now: int) -> bool:
+        """Tell whether the latest listing is young enough to decide on."""
+        return self.began is not None and now - self.began <= SURVEY_FRESH_MS
+
+    def room(self, now: int) -> Room:
+        """Return the room for our own objects; none at all when nothing is known."""
+        if not self.fresh(now):
+            return Room(0, 0)
+        reserve = ceil(2 * self.growth) if self.growth >= LEAST_GROWTH else 0
+        pending = self.limits.pending - self.foreign_pending - reserve
+        stored = self.limits.stored - self.foreign_stored - reserve
+        return Room(min(pending, ceil(self.limits.pending * self._share(now))), stored)
+
+    def _share(self, now: int) -> float:
+        return min(1.0, self.share + (now - self.share_since) / SHARE_RECOVERS_MS)
+
+
+@dataclass(slots=True)
+class Residence:
+    """Learns how long the service takes for a job, and from that when to look again (all in seconds)."""
+
+    shortest_poll: float
+    longest_poll: float = 20.0
+    recent: deque[float] = field(default_factory=lambda: deque(maxlen=100))
+
+    def completed(self, seconds: float) -> None:
+        """Note how long one job took from submission to the listing that showed it completed."""
+        self.recent.append(max(0.0, seconds))
+
+    def next_look(self, oldest: float | None) -> float:
+        """Return how long to wait before the next listing; `oldest` is the age of the oldest job under way.
+
+        Looking costs a call and shows every job; not looking leaves a slot empty. Two per cent of a typical
+        residence is little of both. Before anything is known, a tenth of the oldest job's age.
+        """
+        if oldest is None:
+            return self.longest_poll
+        wait = 0.1 * oldest
+        if self.recent:
+            wait = max(0.02 * median(self.recent), 0.8 * min(self.recent) - oldest)
+        return min(max(wait, self.shortest_poll), self.longest_poll)

@@ -1,0 +1,59 @@
+"""What a person asks of a batch: try again, give up. Applied by whoever holds the batch at that moment."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Literal, cast
+
+from batcher.errors import UsageError
+from batcher.model import Job
+from batcher.states import FACTS, Event, State, accepts
+from batcher.store import jobs
+from batcher.store.table import Ledger
+
+Verb = Literal["retry", "cancel"]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One wish: a verb on jobs by their ids. An id that does not fit the wish (any more) is passed over."""
+
+    verb: Verb
+    jobs: Sequence[int]
+
+    def to_json(self) -> str:
+        """Return the request as it is left in the batch's directory."""
+        return json.dumps(asdict(self))
+
+    @staticmethod
+    def from_json(text: str) -> "Request":
+        """Read a request that was left. Raises UsageError for anything else."""
+        try:
+            body = json.loads(text)
+            verb, ids = body["verb"], [int(number) for number in body["jobs"]]
+        except (ValueError, KeyError, TypeError) as error:
+            raise UsageError(f"not a request of batcher: {error}") from error
+        if verb not in {"retry", "cancel"}:
+            raise UsageError(f"not a request of batcher: {verb}")
+        return Request(cast("Verb", verb), ids)
+
+
+def apply_request(ledger: Ledger, request: Request) -> int:
+    """Carry a request out and return how many jobs it changed."""
+    found = [jobs.get(ledger, job_id) for job_id in request.jobs]
+    act = _retry if request.verb == "retry" else _cancel
+    return sum(act(ledger, job) for job in found if job is not None)
+
+
+def _retry(ledger: Ledger, job: Job) -> bool:
+    return accepts(job.state, Event.RETRY) and jobs.start_over(ledger, job, Event.RETRY, "tried again on request")
+
+
+def _cancel(ledger: Ledger, job: Job) -> bool:
+    """Cancel now where that is possible; where it is not yet, as soon as it is."""
+    if accepts(job.state, Event.CANCEL):
+        return jobs.fire(ledger, job.id, job.state, Event.CANCEL, "cancelled on request", {"twin_of": None})
+    if FACTS[job.state].pending and job.state is not State.CANCELLING:
+        jobs.want_cancel(ledger, job)
+        return True
+    return False

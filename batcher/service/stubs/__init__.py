@@ -1,0 +1,1 @@
+"""Generated from `speech_service.proto` by `python -m batcher.service.generate`. Do not edit."""

@@ -1,0 +1,178 @@
+"""Collect: fetch → commit → render → delete; and delete what failed, was cancelled or belongs to no job."""
+
+from collections.abc import Collection, Sequence
+from functools import partial
+
+from batcher.errors import Kind, MachineRefuses, ServiceError
+from batcher.files import OutputError
+from batcher.killpoints import reach
+from batcher.model import Cause, Job
+from batcher.render import render
+from batcher.stages.about import about
+from batcher.stages.context import COLLECTED, Context
+from batcher.states import Event, State
+from batcher.store import jobs, survey, transcripts
+from batcher.store.table import Ledger
+from batcher.transcripts import pack
+
+Extra = tuple[str, int]
+
+
+class Collect:
+    """Brings transcripts home and leaves nothing behind at the service."""
+
+    name = "collect"
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self.bell = context.bells.collect
+        self.places = context.plan.collect_concurrency
+
+    async def claim(self, places: int, busy: Collection[object]) -> Sequence[Job | Extra]:
+        """Return jobs that are due to be fetched, rendered or cleared, then extras to delete."""
+        context = self._context
+        if context.draining:
+            return []
+        states = COLLECTED if context.reach else (State.RENDERING,)
+        return await context.table.transact(partial(_due, states=states, places=places, busy=busy))
+
+    def key(self, item: Job | Extra) -> object:
+        """Return the job's id, or the extra's id at the service."""
+        return item.id if isinstance(item, Job) else item[0]
+
+    async def handle(self, item: Job | Extra) -> None:
+        """Take a job as far as it goes now."""
+        if not isinstance(item, Job):
+            await self._delete_extra(*item)
+            return
+        step: Job | None = item
+        while step is not None and step.state in COLLECTED:
+            step = await self._step_safely(step)
+
+    async def _step_safely(self, job: Job) -> Job | None:
+        """Do one step; return the job as it is then, or None when it has to wait."""
+        try:
+            await _STEPS[job.state](self, job)
+        except ServiceError as error:
+            await self._service_failed(job, error)
+        except OutputError as error:
+            await self._fire(job, Event.UNWRITABLE, str(error), {"cause": Cause.OUTPUT})
+        except MachineRefuses as error:
+            self._context.short_of_space = True
+            await self._defer(job, str(error), counted=False)
+        else:
+            return await self._context.table.transact(lambda ledger: jobs.get(ledger, job.id))
+        return None
+
+    async def _fetch(self, job: Job) -> None:
+        assert job.remote is not None
+        context = self._context
+        transcript = await context.service.fetch(job.remote)
+        reach("fetched")
+        keep = partial(
+            transcripts.keep, job=job, api=context.service.name, transcript=transcript, body=pack(transcript)
+        )
+        await context.table.transact(keep)
+        reach("transcript-committed")
+
+    async def _render(self, job: Job) -> None:
+        context = self._context
+        assert job.transcript is not None
+        stored = await context.table.transact(lambda ledger: transcripts.read(ledger, job.transcript or 0))
+        facts = about(job, stored, context.batch.id)
+        outputs = [(f"{job.output}.{name}", render(name, stored.transcript, facts)) for name in context.plan.formats]
+        await context.disk.write(outputs)
+        reach("rendered")
+
+    async def _finish(self, job: Job) -> None:
+        """Render a committed transcript, then clear the service of it."""
+        await self._render(job)
+        await self._delete(job)
+        await self._fire(job, Event.CLEARED, None, {"formats": ",".join(self._context.plan.formats)})
+
+    async def _render_only(self, job: Job) -> None:
+        await self._render(job)
+        await self._fire(job, Event.WRITTEN, None, {"formats": ",".join(self._context.plan.formats)})
+
+    async def _clear(self, job: Job) -> None:
+        """Delete what failed or was cancelled; once, an internal error of the service is forgiven."""
+        await self._delete(job)
+        forgivable = job.cause == Cause.SERVICE and "internal" in (job.reason or "").lower()
+        if job.state is State.FAILING and forgivable and not job.forgiven:
+            facts = {"forgiven": 1, "cause": None, "remote": None}
+            await self._fire(job, Event.FORGIVEN, f"once more after: {job.reason}", facts)
+        else:
+            await self._fire(job, Event.CLEARED, job.reason)
+
+    async def _delete(self, job: Job) -> None:
+        if job.remote is not None:
+            await self._context.service.delete(job.remote)
+            reach("deleted")
+
+    async def _service_failed(self, job: Job, error: ServiceError) -> None:
+        """Decide about a failed fetch or delete: wait, ask again, or give up on the object."""
+        context = self._context
+        context.service_failed(error)
+        fetching = job.state is State.COMPLETED
+        if fetching and error.kind is Kind.NOT_READY:
+            facts = {"not_before": context.backoff("collect", job.failures + 1), "failures": job.failures + 1}
+            await self._fire(job, Event.REOPENED, str(error), facts)
+        elif fetching and error.kind is Kind.HOPELESS:
+            await self._fire(job, Event.SERVICE_FAILED, str(error), {"cause": Cause.SERVICE})
+        else:
+            await self._defer(job, str(error), counted=error.kind is not Kind.UNREACHABLE)
+
+    async def _delete_extra(self, remote: str, failures: int) -> None:
+        context = self._context
+        try:
+            await context.service.delete(remote)
+        except ServiceError as error:
+            context.service_failed(error)
+            at = context.backoff("collect", failures + 1)
+            await context.table.transact(partial(survey.defer_extra, remote=remote, not_before=at))
+        else:
+            await context.table.transact(partial(survey.drop_extra, remote=remote))
+            context.bells.poll.ring()
+
+    async def _fire(self, job: Job, event: Event, detail: str | None, facts: jobs.Facts = jobs.NO_FACTS) -> None:
+        def work(ledger: Ledger) -> bool:
+            return jobs.fire(ledger, job.id, job.state, event, detail, facts)
+
+        await self._context.table.transact(work)
+
+    async def _defer(self, job: Job, reason: str, *, counted: bool) -> None:
+        failures = job.failures + counted
+        at = self._context.backoff("collect", failures or 1)
+        await self._context.table.transact(lambda ledger: jobs.defer(ledger, job, at, failures, reason))
+
+    async def broke(self, item: Job | Extra, error: Exception) -> None:
+        """Try again later, with the error as the reason."""
+        if isinstance(item, Job):
+            current = await self._context.table.transact(lambda ledger: jobs.get(ledger, item.id))
+            await self._defer(current or item, repr(error), counted=True)
+
+    async def next_due(self) -> int | None:
+        """Return when a deferred job may be tried again."""
+        return await self._context.table.transact(partial(_next_due))
+
+
+_STEPS = {
+    State.COMPLETED: Collect._fetch,  # noqa: SLF001 - the dispatcher of this very class
+    State.STORED: Collect._finish,  # noqa: SLF001
+    State.RENDERING: Collect._render_only,  # noqa: SLF001
+    State.FAILING: Collect._clear,  # noqa: SLF001
+    State.CANCELLING: Collect._clear,  # noqa: SLF001
+}
+
+
+def _due(ledger: Ledger, states: Sequence[State], places: int, busy: Collection[object]) -> list[Job | Extra]:
+    found = jobs.due(ledger, states, places, [key for key in busy if isinstance(key, int)])
+    if State.COMPLETED not in states:
+        return list(found)
+    extras = survey.due_extras(ledger, places - len(found), [key for key in busy if isinstance(key, str)])
+    return [*found, *extras]
+
+
+def _next_due(ledger: Ledger) -> int | None:
+    moments = [jobs.next_due(ledger, COLLECTED), survey.next_due_extra(ledger)]
+    return min((moment for moment in moments if moment is not None), default=None)

@@ -1,0 +1,152 @@
+"""What every stage works with: the seams, the plan of this run, and the bells between the stages."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from anyio import CancelScope, Event
+
+from batcher.clock import Clock, Dice
+from batcher.disk import Disk
+from batcher.errors import AccountRefused, BatcherError, Kind, ServiceError
+from batcher.judgement import Settle
+from batcher.model import FileBounds, Limits
+from batcher.options import Options
+from batcher.policy import Headroom, Refusals, Residence, backoff_ms
+from batcher.service import Service
+from batcher.states import FINAL_STATES, HELD_STATES, State
+from batcher.store.claim import Batch
+from batcher.store.table import Move, Table
+from batcher.wakeup import Wakeup
+
+COLLECTED = (State.COMPLETED, State.STORED, State.FAILING, State.CANCELLING, State.RENDERING)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What this run is to do. Sizes are bytes, times milliseconds unless the name says otherwise."""
+
+    options: Options
+    limits: Limits = field(default_factory=Limits)
+    bounds: FileBounds = field(default_factory=FileBounds)
+    settle: Settle = field(default_factory=lambda: Settle(15 * 60_000))
+    formats: tuple[str, ...] = ("txt", "json")
+    upload_concurrency: int = 16
+    collect_concurrency: int = 16
+    max_failures: int = 8  #: tries of one job before it fails for good
+    free_space: int = 64 * 1024 * 1024  #: below this nothing new is started
+    admit: bool = True  #: False: finish what is at the service, send nothing new
+    scan: bool = True
+
+
+@dataclass(slots=True)
+class Bells:
+    """One wake-up per stage."""
+
+    examine: Wakeup = field(default_factory=Wakeup)
+    upload: Wakeup = field(default_factory=Wakeup)
+    poll: Wakeup = field(default_factory=Wakeup)
+    collect: Wakeup = field(default_factory=Wakeup)
+    answered: Wakeup = field(default_factory=Wakeup)  #: a sealed upload has its answer, or lost it
+
+    def ring_all(self) -> None:
+        """Wake everybody."""
+        for bell in (self.examine, self.upload, self.poll, self.collect):
+            bell.ring()
+
+    def hear(self, move: Move) -> None:
+        """Wake the stages that a committed move concerns."""
+        if move.target is State.NEW:
+            self.examine.ring()
+        if move.target is State.WAITING or (move.source in HELD_STATES and move.source is not move.target):
+            self.upload.ring()
+        if move.target in COLLECTED:
+            self.collect.ring()
+        if move.target in FINAL_STATES or move.target in (State.SUBMITTED, State.UNCERTAIN):
+            self.poll.ring()
+
+
+@dataclass(slots=True)
+class Reach:
+    """Whether the service answers. While it is away nothing is sent and no job's failures are counted."""
+
+    ever: bool = False
+    away: bool = False
+
+    def __bool__(self) -> bool:
+        return self.ever and not self.away
+
+
+@dataclass(slots=True)
+class Context:
+    """Everything a stage needs. Only the engine makes one."""
+
+    clock: Clock
+    dice: Dice
+    table: Table
+    service: Service
+    disk: Disk
+    plan: Plan
+    batch: Batch
+    headroom: Headroom
+    residence: Residence
+    bells: Bells = field(default_factory=Bells)
+    reach: Reach = field(default_factory=Reach)
+    refusals: Refusals = field(default_factory=Refusals)
+    listener: Callable[[Move], None] = lambda _move: None
+    #: Uploads that are not sealed, so that a stop can end them at no cost.
+    unsealed: dict[int, CancelScope] = field(default_factory=dict)
+    #: Uploads whose answer is awaited.
+    sealed: set[int] = field(default_factory=set)
+    draining: bool = False
+    scanned: Event = field(default_factory=Event)
+    deferred: list[bytes] = field(default_factory=list)
+    finished: Event = field(default_factory=Event)
+    survey_wanted: bool = False  #: somebody cannot go on without a fresh listing
+    short_of_space: bool = False  #: this machine has too little disk space to start anything
+    last_trouble: str = ""  #: what the service last failed with, for the display
+    why_waiting: str = ""  #: what keeps the next job from being sent, for the display
+    stop_reason: BatcherError | None = None
+    stopping: Event = field(default_factory=Event)
+
+    def announce(self, moves: list[Move]) -> None:
+        """Tell stages and the display of committed moves."""
+        for move in moves:
+            self.bells.hear(move)
+            self.listener(move)
+
+    async def none_sealed(self) -> None:
+        """Wait until no upload awaits its answer any more."""
+        while self.sealed:
+            armed = self.bells.answered.arm()
+            await armed.wait()
+
+    def look_now(self) -> None:
+        """Have the service listed as soon as politeness allows."""
+        if not self.survey_wanted:
+            self.survey_wanted = True
+            self.bells.poll.ring()
+
+    def stop(self, reason: BatcherError) -> None:
+        """Ask the engine to wind up over `reason`; the first one counts."""
+        self.stop_reason = self.stop_reason or reason
+        self.stopping.set()
+
+    def service_failed(self, error: ServiceError) -> None:
+        """Take note of what a failed call says about the service as a whole."""
+        if error.kind is Kind.STOP:
+            self.stop(account_refused(error))
+        elif error.kind is Kind.UNREACHABLE and not self.reach.away:
+            self.reach.away = True
+            self.bells.poll.ring()
+        elif error.kind is Kind.FULL:
+            self.headroom.refused(self.clock.now())
+            self.bells.poll.ring()
+
+    def backoff(self, stream: str, failures: int) -> int:
+        """Return when to try again after so many failures, as UTC milliseconds."""
+        return self.clock.now() + backoff_ms(failures, self.dice.stream(stream))
+
+
+def account_refused(error: ServiceError) -> BatcherError:
+    """Return the error that ends the run over a refused account."""
+    return AccountRefused(str(error), hint=error.hint)

@@ -1,0 +1,153 @@
+"""Poll: one listing serves all jobs. It completes, adopts, proves absence, and tells how much room there is."""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import cast
+
+import anyio
+
+from batcher.errors import AccountRefused, Kind, ServiceError
+from batcher.judgement import Judgement, Scene
+from batcher.killpoints import reach
+from batcher.stages.context import COLLECTED, Context
+from batcher.states import Event
+from batcher.store import jobs, survey
+from batcher.store.table import Ledger
+
+#: A service that was never reached for this long ends the run; one that went away is waited for.
+NEVER_REACHED_SECONDS = 120.0
+LONGEST_PROBE_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What the table says about when to look again, and whether anything is left to do."""
+
+    oldest: int | None  #: since when the oldest job has been at the service
+    unfinished: int
+    collecting: bool  #: something of ours waits to be fetched or deleted
+    unsettled: bool  #: an upload of an earlier run was not judged yet
+
+
+class Poll:
+    """Looks at the service as often as it pays, and tells everyone what it saw."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._failures = 0
+        self._looked = float("-inf")
+        self._started = anyio.current_time()
+
+    async def run(self) -> None:
+        """Look, wait, look again, until cancelled."""
+        while True:
+            await self._look()
+            await self._wait()
+
+    async def _look(self) -> None:
+        context = self._context
+        self._looked = anyio.current_time()
+        began = context.clock.now()
+        context.survey_wanted = False
+        try:
+            seen = await context.service.survey()
+        except ServiceError as error:
+            self._unanswered(error)
+            return
+        self._answered()
+        scene = Scene(context.batch.id, context.batch.session, seen, began, began, context.plan.settle)
+        judgement, outlook = await context.table.transact(partial(_apply, scene=scene))
+        reach("survey-applied")
+        self._learn(judgement, scene)
+        if self._over(judgement, outlook, complete=seen.complete):
+            context.finished.set()
+
+    def _answered(self) -> None:
+        reach_now = self._context.reach
+        was_away = not reach_now
+        self._failures = 0
+        reach_now.ever, reach_now.away = True, False
+        if was_away:
+            self._context.bells.ring_all()
+
+    def _unanswered(self, error: ServiceError) -> None:
+        """Take note of a listing that failed: it tells nothing about any job."""
+        self._failures += 1
+        self._context.last_trouble = str(error)
+        self._context.service_failed(error)
+        waited = anyio.current_time() - self._started
+        if not self._context.reach.ever and error.kind is not Kind.STOP and waited >= NEVER_REACHED_SECONDS:
+            self._context.stop(_never_reached(error))
+
+    def _learn(self, judgement: Judgement, scene: Scene) -> None:
+        context = self._context
+        for finding in judgement.findings:
+            if finding.event is Event.COMPLETED:
+                context.residence.completed((scene.began - finding.job.since) / 1000)
+        if scene.survey.complete:
+            context.headroom.observe(judgement, scene.began)
+            context.bells.upload.ring()
+        if judgement.extras:
+            context.bells.collect.ring()
+
+    def _over(self, judgement: Judgement, outlook: Outlook, *, complete: bool) -> bool:
+        """Tell whether nothing is left to do: all jobs ended, and a complete list shows nothing of ours."""
+        context = self._context
+        if not complete or not context.scanned.is_set():
+            return False
+        if not context.plan.admit:
+            return not outlook.collecting and not outlook.unsettled
+        return outlook.unfinished == 0 and judgement.ours == 0 and not context.deferred
+
+    async def _wait(self) -> None:
+        """Wait until the next listing pays. Bells may shorten the wait, politeness bounds it from below."""
+        context = self._context
+        while True:
+            armed = context.bells.poll.arm()
+            rest = self._looked + await self._pause() - anyio.current_time()
+            if rest <= 0:
+                return
+            with anyio.move_on_after(rest):
+                await armed.wait()
+                await anyio.sleep(min(rest, context.service.poll_seconds))
+
+    async def _pause(self) -> float:
+        """Return how long after the latest listing the next one is due, in seconds."""
+        context = self._context
+        shortest = context.service.poll_seconds
+        if self._failures:
+            probe = min(LONGEST_PROBE_SECONDS, 0.5 * 2.0 ** min(self._failures, 10))
+            return max(shortest, probe * context.dice.stream("probe").uniform(0.8, 1.0))
+        outlook = await context.table.transact(look_out)
+        if context.survey_wanted or (outlook.unfinished == 0 and context.scanned.is_set()):
+            return shortest
+        if not context.plan.admit and not outlook.collecting:
+            return shortest
+        age = None if outlook.oldest is None else (context.clock.now() - outlook.oldest) / 1000
+        return context.residence.next_look(age)
+
+
+def _apply(ledger: Ledger, scene: Scene) -> tuple[Judgement, Outlook]:
+    return survey.apply_survey(ledger, scene), look_out(ledger)
+
+
+_OLDEST = "SELECT min(since) FROM job WHERE state = 'submitted'"
+_UNSETTLED = "SELECT 1 FROM job WHERE state IN ('uploading', 'sealed') LIMIT 1"
+
+
+def look_out(ledger: Ledger) -> Outlook:
+    """Read from the table what the next look depends on."""
+    ((oldest,),) = ledger.rows(_OLDEST)
+    return Outlook(
+        oldest=cast("int | None", oldest),
+        unfinished=survey.unfinished(ledger),
+        collecting=jobs.exists(ledger, COLLECTED) or survey.any_extra(ledger),
+        unsettled=bool(ledger.rows(_UNSETTLED)),
+    )
+
+
+def _never_reached(error: ServiceError) -> AccountRefused:
+    return AccountRefused(
+        f"the service was never reached in {NEVER_REACHED_SECONDS:.0f} seconds: {error}",
+        hint="Check the network and --host, then run the same command again; nothing was sent.",
+    )

@@ -1,0 +1,79 @@
+"""The one loop that every stage runs in: claim at most the free places, work, wait for a bell or a due time.
+
+A stage's handler ends in an event on its job, whatever happens. What it did not foresee is caught here, once:
+that job is put back with the error as its reason, and the others go on.
+"""
+
+from collections.abc import Collection, Sequence
+from typing import Protocol, TypeVar
+
+import anyio
+import structlog
+
+from batcher.errors import BatcherError
+from batcher.stages.context import Context
+from batcher.wakeup import Wakeup
+
+#: Bells are wake-ups, not promises: every stage looks at the table this often anyway.
+FALLBACK_SECONDS = 5.0
+
+_log = structlog.get_logger()
+T = TypeVar("T")
+
+
+class Stage(Protocol[T]):
+    """A stage takes items from the table, works on several at once, and leaves each in another state."""
+
+    name: str
+    places: int  #: how many items it works on at once
+    bell: Wakeup
+
+    async def claim(self, places: int, busy: Collection[object]) -> Sequence[T]:
+        """Return up to `places` items that are due, none of them in `busy`."""
+
+    def key(self, item: T) -> object:
+        """Return what identifies an item in `busy`."""
+
+    async def handle(self, item: T) -> None:
+        """Work on one item until it is in another state or has another due time."""
+
+    async def broke(self, item: T, error: Exception) -> None:
+        """Put back an item whose handler ended in an error that nobody foresaw."""
+
+    async def next_due(self) -> int | None:
+        """Return when the next item comes due by itself (UTC milliseconds)."""
+
+
+async def run_stage(context: Context, stage: Stage[T]) -> None:
+    """Run a stage until it is cancelled."""
+    busy: set[object] = set()
+    async with anyio.create_task_group() as group:
+        while True:
+            armed = stage.bell.arm()
+            free = stage.places - len(busy)
+            claimed = await stage.claim(free, busy) if free > 0 else []
+            for item in claimed:
+                busy.add(stage.key(item))
+                group.start_soon(_work, stage, item, busy, name=f"{stage.name} {stage.key(item)}")
+            with anyio.move_on_after(await _patience(context, stage)):
+                await armed.wait()
+
+
+async def _work(stage: Stage[T], item: T, busy: set[object]) -> None:
+    try:
+        await stage.handle(item)
+    except BatcherError:
+        raise  # it was sorted, and it concerns the whole batch
+    except Exception as error:  # noqa: BLE001 - the one boundary, see the module's first lines
+        _log.error("handler failed", stage=stage.name, item=str(stage.key(item)), exc_info=error)
+        await stage.broke(item, error)
+    finally:
+        busy.discard(stage.key(item))
+        stage.bell.ring()
+
+
+async def _patience(context: Context, stage: Stage[T]) -> float:
+    due = await stage.next_due()
+    if due is None:
+        return FALLBACK_SECONDS
+    return min(FALLBACK_SECONDS, max(0.001, (due - context.clock.now()) / 1000))

@@ -1,0 +1,53 @@
+"""Scan: bring what lies below the inputs into the table."""
+
+from functools import partial
+
+from batcher.killpoints import reach
+from batcher.model import Job
+from batcher.stages.context import Context
+from batcher.states import Event, State
+from batcher.store import admission, jobs, transcripts
+from batcher.store.table import Ledger
+
+
+async def scan(context: Context) -> None:
+    """Record every recording below the inputs, and have missing outputs of finished ones rendered again.
+
+    Jobs that changed while they are under way are left to end first; their paths stay in `context.deferred`.
+    """
+    options = context.plan.options
+    await context.table.transact(
+        partial(transcripts.remember_options, fingerprint=options.fingerprint(), body=options.to_json())
+    )
+    if context.plan.scan:
+        await _scan_inputs(context)
+    context.scanned.set()
+    context.bells.poll.ring()
+
+
+async def _scan_inputs(context: Context) -> None:
+    roots = await context.disk.roots()
+    prefixes = await context.table.transact(lambda ledger: admission.roots(ledger, roots, context.disk.folder_name))
+    fingerprint = context.plan.options.fingerprint()
+    context.deferred.clear()
+    async for candidates in context.disk.scan(prefixes):
+        work = partial(admission.scanned, candidates=candidates, options=fingerprint)
+        result = await context.table.transact(work)
+        reach("scan-committed")
+        context.deferred += result.deferred
+        context.bells.examine.ring()
+        await _render_missing(context, result.finished)
+
+
+async def _render_missing(context: Context, finished: list[Job]) -> None:
+    """Have outputs made again that are missing, or that were never made in a format asked for now."""
+    wanted = {job.id: [f"{job.output}.{name}" for name in context.plan.formats] for job in finished}
+    missing = set(await context.disk.missing([output for outputs in wanted.values() for output in outputs]))
+    incomplete = [job for job in finished if missing.intersection(wanted[job.id])]
+    if incomplete:
+        await context.table.transact(partial(_render_again, incomplete=incomplete))
+
+
+def _render_again(ledger: Ledger, incomplete: list[Job]) -> None:
+    for job in incomplete:
+        jobs.fire(ledger, job.id, State.DONE, Event.RENDER, "an output was missing")

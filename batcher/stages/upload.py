@@ -1,0 +1,202 @@
+"""Upload: the scheduler claims within the quota, the worker pool sends."""
+
+from collections.abc import Collection, Sequence
+from functools import partial
+
+import anyio
+
+from batcher.disk import Recording
+from batcher.errors import AccountRefused, Kind, ServiceError, SourceChanged, SourceError
+from batcher.killpoints import reach
+from batcher.model import Cause, Job
+from batcher.options import Options
+from batcher.policy import submission_failed
+from batcher.service import Submission
+from batcher.stages.context import Context
+from batcher.states import Event, State
+from batcher.store import jobs, transcripts
+from batcher.store.claim import claim
+from batcher.store.table import Ledger
+
+
+class Upload:
+    """Claims waiting jobs as long as the account has room, and sends them."""
+
+    name = "upload"
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self.bell = context.bells.upload
+        self.places = context.plan.upload_concurrency
+        self._options: dict[str, Options] = {}
+
+    async def claim(self, places: int, busy: Collection[object]) -> Sequence[Job]:
+        """Claim what the quota allows now."""
+        context = self._context
+        context.why_waiting = self._obstacle()
+        if context.why_waiting or context.draining or not context.plan.admit:
+            return []
+        room = context.headroom.room(context.clock.now())
+        claimed = await context.table.transact(partial(claim, batch=context.batch, room=room, places=places, busy=busy))
+        reach("claimed")
+        if not claimed:
+            context.why_waiting = f"room for {room.pending} pending and {room.stored} stored files is taken"
+        return claimed
+
+    def _obstacle(self) -> str:
+        """Return why nothing may be sent now, or nothing."""
+        context = self._context
+        if not context.reach:
+            return "the service does not answer"
+        if context.short_of_space:
+            return "too little disk space left here"
+        if not context.headroom.fresh(context.clock.now()):
+            context.look_now()
+            return "asking the service how much room there is"
+        return ""
+
+    def key(self, item: Job) -> object:
+        """Return the job's id."""
+        return item.id
+
+    async def handle(self, item: Job) -> None:
+        """Send one recording. A drain ends it here as long as it is not sealed."""
+        context = self._context
+        with anyio.CancelScope() as scope:
+            context.unsealed[item.id] = scope
+            if context.draining:
+                scope.cancel()
+            try:
+                await _Sending(context, item, await self._options_of(item)).run()
+            finally:
+                context.unsealed.pop(item.id, None)
+                context.sealed.discard(item.id)
+                context.bells.answered.ring()
+
+    async def _options_of(self, job: Job) -> Options:
+        """Return the options the job was found with, which may be older than this run's."""
+        if job.options not in self._options:
+            body = await self._context.table.transact(lambda ledger: transcripts.options_of(ledger, job.options))
+            self._options[job.options] = Options.from_json(body)
+        return self._options[job.options]
+
+    async def broke(self, item: Job, error: Exception) -> None:
+        """Put a job back as its seal demands."""
+        await _Sending(self._context, item, Options()).put_back(repr(error))
+
+    async def next_due(self) -> int | None:
+        """Return when a job that has to wait may be sent."""
+        return await self._context.table.transact(lambda ledger: jobs.next_due(ledger, [State.WAITING]))
+
+
+class _Sending:
+    """One attempt on its way."""
+
+    def __init__(self, context: Context, job: Job, options: Options) -> None:
+        self._context = context
+        self._job = job
+        self._options = options
+        self._recording: Recording | None = None
+
+    async def run(self) -> None:
+        """Send the recording and record how it ended, whatever happens."""
+        try:
+            remote = await self._send()
+        except SourceChanged as error:
+            await self._changed(str(error))
+        except SourceError as error:
+            facts = {"cause": Cause.SOURCE}
+            await self._fire(State.UPLOADING, Event.UNREADABLE, str(error), facts)
+        except ServiceError as error:
+            await self._failed(error)
+        except anyio.get_cancelled_exc_class():
+            await self.put_back("batcher was stopped")
+            raise
+        else:
+            await self._accepted(remote)
+
+    async def _send(self) -> str:
+        context, job = self._context, self._job
+        assert job.reference is not None
+        async with context.disk.recording(job) as recording:
+            self._recording = recording
+            return await context.service.submit(Submission(job.reference, self._options, recording), self._seal)
+
+    async def _seal(self) -> None:
+        """Make durable that the service may accept the attempt from here on."""
+        context, job = self._context, self._job
+        assert self._recording is not None
+        digest = self._recording.digest
+        if job.digest not in (None, digest):
+            raise SourceChanged("its content is not what it was when it was examined")
+        reach("before-seal")
+        facts = {"digest": digest, "sealed_at": context.clock.now()}
+        await self._fire(State.UPLOADING, Event.SEAL, None, facts)
+        context.unsealed.pop(job.id, None)
+        context.sealed.add(job.id)
+        reach("after-seal")
+
+    async def _accepted(self, remote: str) -> None:
+        reach("accepted")
+        self._context.refusals.success()
+        await self._fire(State.SEALED, Event.ACCEPTED, None, {"remote": remote, "not_before": 0, "failures": 0})
+        reach("acceptance-committed")
+
+    async def _failed(self, error: ServiceError) -> None:
+        """Record a failed submission; its kind and the seal decide what it means."""
+        context, job = self._context, self._job
+        state = await self._state()
+        event = submission_failed(error.kind, state is State.SEALED)
+        counted = error.kind in (Kind.LATER, Kind.UNCERTAIN, Kind.GONE, Kind.NOT_READY)
+        failures = job.failures + counted
+        facts: dict[str, object] = {"failures": failures, "not_before": context.backoff("upload", failures or 1)}
+        if event is Event.POSTPONED and failures >= context.plan.max_failures:
+            event = Event.REJECTED
+        if event is Event.REJECTED:
+            facts["cause"] = Cause.REFUSED if error.kind is Kind.HOPELESS else Cause.SERVICE
+        await self._fire(state, event, str(error), facts)
+        context.service_failed(error)
+        if error.kind is Kind.HOPELESS and context.refusals.refused(str(error)):
+            context.stop(_same_refusal_for_all(error))
+
+    async def _changed(self, reason: str) -> None:
+        """Start over with a recording that changed; one that never stops changing fails."""
+        context, job = self._context, self._job
+        failures = job.failures + 1
+        if failures >= context.plan.max_failures:
+            await self._fire(State.UPLOADING, Event.UNREADABLE, f"it keeps changing: {reason}", {"cause": Cause.SOURCE})
+            return
+        facts = {"failures": failures, "not_before": context.backoff("upload", failures)}
+        await context.table.transact(lambda ledger: jobs.start_over(ledger, job, Event.SOURCE_CHANGED, reason, facts))
+
+    async def put_back(self, reason: str) -> None:
+        """Record that nobody works on this attempt any more: free to go again, or uncertain."""
+        sealed = await self._state() is State.SEALED
+        if sealed:
+            await self._fire(State.SEALED, Event.ANSWER_LOST, reason)
+        else:
+            await self._fire(State.UPLOADING, Event.INTERRUPTED, reason)
+
+    async def _state(self) -> State | None:
+        job = await self._context.table.transact(lambda ledger: jobs.get(ledger, self._job.id))
+        return job.state if job else None
+
+    async def _fire(
+        self, source: State | None, event: Event, detail: str | None, facts: jobs.Facts = jobs.NO_FACTS
+    ) -> None:
+        """Fire an event of this attempt. Nobody else moves a job that is being sent, so it must succeed."""
+        assert source is not None
+
+        def work(ledger: Ledger) -> bool:
+            return jobs.fire(ledger, self._job.id, source, event, detail, facts)
+
+        moved = await self._context.table.transact(work)
+        assert moved, f"job {self._job.id} left {source} while it was being sent"
+
+
+def _same_refusal_for_all(error: ServiceError) -> AccountRefused:
+    return AccountRefused(
+        f"the service refuses every recording alike: {error}",
+        hint="Mend the setting it names and run the same command again; "
+        "`batcher retry` takes up the recordings that were refused.",
+    )

@@ -1,0 +1,203 @@
+"""How recordings come into the table: scanned, examined, and recognised when their audio is known.
+
+The same audio with the same options is submitted once, however many names it has. A recording whose size
+nobody shares is admitted without reading it twice (its digest is taken while it is sent); as soon as two have
+one size, the content of both is compared before either goes further.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import cast
+
+from batcher.files.names import fold, with_suffix
+from batcher.model import Cause, Job
+from batcher.states import Event, State, accepts
+from batcher.store import jobs
+from batcher.store.table import Ledger
+
+#: A twin's examination waits this long for the other's digest when that one is just being sent.
+SIBLING_WAIT_MS = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A recording that a scan found, and the name its outputs should have."""
+
+    path: bytes
+    output: str
+    size: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Scanned:
+    """What a scan made of some candidates: counts by outcome, and jobs to look at again when they ended."""
+
+    counts: Counter[str]
+    deferred: list[bytes]
+    finished: list[Job]  #: done before and unchanged; their outputs may still be missing
+
+
+_INSERT = """
+    INSERT INTO job (path, output, output_key, size, mtime_ns, options, since, created, compare)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id
+"""
+_BY_PATH = f"SELECT {jobs.COLUMNS} FROM job WHERE path = ?"  # noqa: S608
+
+
+def scanned(ledger: Ledger, candidates: Iterable[Candidate], options: str) -> Scanned:
+    """Record what a scan found: new recordings, changed ones, and those that are known as they are."""
+    result = Scanned(Counter(), [], [])
+    for candidate in candidates:
+        rows = ledger.rows(_BY_PATH, (candidate.path,))
+        if not rows:
+            _insert(ledger, candidate, options)
+            result.counts["new"] += 1
+        else:
+            _known(ledger, jobs.to_job(rows[0]), candidate, options, result)
+    return result
+
+
+def _insert(ledger: Ledger, candidate: Candidate, options: str) -> None:
+    output = _free_output(ledger, candidate)
+    shared = _compare_siblings(ledger, candidate.size, 0)
+    values = (candidate.path, output, fold(output), candidate.size, candidate.mtime_ns, options)
+    ledger.rows(_INSERT, (*values, ledger.now, ledger.now, shared))
+
+
+_TAKEN = "SELECT 1 FROM job WHERE output_key = ?"
+
+
+def _free_output(ledger: Ledger, candidate: Candidate) -> str:
+    """Return the wished output name, or one beside it when another recording has it already."""
+    if not ledger.rows(_TAKEN, (fold(candidate.output),)):
+        return candidate.output
+    return with_suffix(candidate.output, blake2b(candidate.path, digest_size=5).hexdigest())
+
+
+_SIBLINGS = """
+    SELECT id, state, digest IS NULL FROM job
+    WHERE size = :size AND id <> :id AND state NOT IN ('skipped', 'failed', 'cancelled')
+"""
+
+
+def _compare_siblings(ledger: Ledger, size: int, job_id: int) -> bool:
+    """Have every undigested job of this size compared, and tell whether there is any of this size at all."""
+    siblings = ledger.rows(_SIBLINGS, {"size": size, "id": job_id})
+    for sibling, state, undigested in cast("list[tuple[int, str, int]]", siblings):
+        if undigested and state == State.WAITING:
+            jobs.fire(ledger, sibling, State.WAITING, Event.SIZE_SHARED, None, {"compare": 1})
+        elif undigested and state == State.NEW:
+            ledger.rows("UPDATE job SET compare = 1 WHERE id = ? AND compare = 0", (sibling,))
+    return bool(siblings)
+
+
+def _known(ledger: Ledger, job: Job, seen: Candidate, options: str, result: Scanned) -> None:
+    """Take note of a recording that has a row already."""
+    same = (job.size, job.mtime_ns, job.options) == (seen.size, seen.mtime_ns, options)
+    if not same and accepts(job.state, Event.CHANGED):
+        facts = {"size": seen.size, "mtime_ns": seen.mtime_ns, "options": options}
+        jobs.start_over(ledger, job, Event.CHANGED, None, facts)
+        result.counts["changed"] += 1
+    elif not same:
+        result.deferred.append(job.path)
+        result.counts["deferred"] += 1
+    elif job.state is State.FAILED and job.cause == Cause.SOURCE:
+        jobs.start_over(ledger, job, Event.RETRY)  # it was never sent, so trying again costs nothing
+        result.counts["again"] += 1
+    else:
+        result.counts["known"] += 1
+        if job.state is State.DONE:
+            result.finished.append(job)
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """What looking into one recording told. `verdict` is None for one that can be sent."""
+
+    job: Job
+    size: int
+    mtime_ns: int
+    digest: bytes | None = None
+    duration_ms: int | None = None
+    verdict: Event | None = None
+    reason: str | None = None
+
+
+def examined(ledger: Ledger, results: Iterable[Examined]) -> None:
+    """Move every examined job on: admitted, recognised, twinned, or put aside."""
+    for result in results:
+        _judge(ledger, result)
+
+
+def _judge(ledger: Ledger, result: Examined) -> None:
+    job = jobs.get(ledger, result.job.id)
+    if job is None or job.state is not State.NEW:
+        return
+    facts: dict[str, object] = {"size": result.size, "mtime_ns": result.mtime_ns, "duration_ms": result.duration_ms}
+    if result.size != job.size and _compare_siblings(ledger, result.size, job.id) and result.digest is None:
+        ledger.rows("UPDATE job SET compare = 1 WHERE id = ?", (job.id,))
+        return
+    if result.verdict is not None:
+        cause = Cause.SOURCE if result.verdict is Event.UNREADABLE else Cause.UNSUITABLE
+        jobs.fire(ledger, job.id, job.state, result.verdict, result.reason, facts | {"cause": cause})
+    elif result.digest is None:
+        _admit_unread(ledger, job, facts)
+    else:
+        _admit_by_content(ledger, job, result.digest, facts)
+
+
+def _admit_unread(ledger: Ledger, job: Job, facts: dict[str, object]) -> None:
+    """Admit a recording of a size of its own, unless another of this size was found meanwhile."""
+    if job.compare:
+        return  # it stays new, and is examined again with its content
+    jobs.fire(ledger, job.id, State.NEW, Event.ADMITTED, None, facts)
+
+
+_TRANSCRIPT = "SELECT id FROM transcript WHERE digest = ? AND options = ?"
+_CARRIER = """
+    SELECT id FROM job WHERE digest = :digest AND options = :options AND id <> :id
+      AND state IN ('waiting', 'uploading', 'sealed', 'uncertain', 'submitted', 'completed', 'stored')
+    ORDER BY id LIMIT 1
+"""
+_UNREAD_SIBLING = """
+    SELECT 1 FROM job WHERE size = :size AND options = :options AND id <> :id
+      AND state = 'uploading' AND digest IS NULL LIMIT 1
+"""
+
+
+def _admit_by_content(ledger: Ledger, job: Job, digest: bytes, facts: dict[str, object]) -> None:
+    """Give a recording the transcript it has already, the twin that is getting one, or its own turn."""
+    facts = facts | {"digest": digest, "not_before": 0}
+    key = {"digest": digest, "options": job.options, "id": job.id, "size": facts["size"]}
+    transcript = ledger.rows(_TRANSCRIPT, (digest, job.options))
+    carrier = ledger.rows(_CARRIER, key)
+    if transcript:
+        jobs.fire(ledger, job.id, State.NEW, Event.RECOGNISED, None, facts | {"transcript": transcript[0][0]})
+    elif carrier:
+        jobs.fire(ledger, job.id, State.NEW, Event.TWINNED, None, facts | {"twin_of": carrier[0][0]})
+    elif ledger.rows(_UNREAD_SIBLING, key):
+        jobs.defer(ledger, job, ledger.now + SIBLING_WAIT_MS, 0, "another recording of this size is being sent")
+    else:
+        jobs.fire(ledger, job.id, State.NEW, Event.ADMITTED, None, facts)
+
+
+def roots(ledger: Ledger, paths: list[bytes], name_of: Callable[[bytes], str]) -> dict[bytes, str]:
+    """Return the folder inside OUT that mirrors each input root; remembered, so that it never changes.
+
+    A batch's only root is mirrored at the top of OUT. Several, or later ones, get a folder of their own name.
+    """
+    known = dict(cast("list[tuple[bytes, str]]", ledger.rows("SELECT path, prefix FROM root")))
+    for path in paths:
+        if path not in known:
+            alone = not known and len(paths) == 1
+            known[path] = "" if alone else _free_prefix(name_of(path), path, set(known.values()))
+            ledger.rows("INSERT INTO root VALUES (?, ?)", (path, known[path]))
+    return {path: known[path] for path in paths}
+
+
+def _free_prefix(name: str, path: bytes, taken: set[str]) -> str:
+    tag = blake2b(path, digest_size=3).hexdigest()
+    return name if name and name not in taken else f"{name}~{tag}"

@@ -1,0 +1,161 @@
+"""The connection that writes a job table, and the only importer of aiosqlite.
+
+Work on the table is a plain function of a `sqlite3.Connection`. Functions that wait at the same time are
+committed together (one fsync for all), each inside a savepoint of its own, so that one that fails takes
+nothing of the others with it. An await that was begun always ends: cancelling it would not stop the SQL, only
+hide its outcome.
+"""
+
+import os
+import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Generic, TypeVar, cast
+
+import aiosqlite
+from anyio import CancelScope, Lock
+
+from batcher.errors import MachineRefuses
+from batcher.killpoints import reach
+from batcher.store.migrate import migrate
+
+T = TypeVar("T")
+Work = Callable[[sqlite3.Connection], T]
+Runner = Callable[[Callable[[], T]], Awaitable[T]]
+
+_PRAGMAS = {
+    "journal_mode": "wal",
+    "synchronous": 2,  # FULL: without it a power cut may take back what we acted upon
+    "busy_timeout": 10_000,
+    "foreign_keys": 1,
+    "trusted_schema": 0,
+}
+
+
+@dataclass(slots=True)
+class _Ticket(Generic[T]):
+    """A piece of work waiting for its commit, later its outcome."""
+
+    work: Work[T]
+    settled: bool = False
+    result: T | None = None
+    error: BaseException | None = None
+
+    def outcome(self) -> T:
+        if self.error is not None:
+            raise self.error
+        return cast("T", self.result)
+
+
+class Database:
+    """One writing connection with group commit. `run` executes a function where the connection lives."""
+
+    def __init__(self, conn: sqlite3.Connection, run: Runner[None]) -> None:
+        self._conn = conn
+        self._run = run
+        self._lock = Lock()
+        self._queue: list[_Ticket[object]] = []
+
+    async def write(self, work: Work[T]) -> T:
+        """Run `work` in a transaction and return its result once it is durable.
+
+        Raises what `work` raised (nothing of it is kept then), or MachineRefuses when the disk refuses.
+        """
+        ticket = _Ticket(work)
+        self._queue.append(cast("_Ticket[object]", ticket))
+        with CancelScope(shield=True):
+            async with self._lock:
+                if not ticket.settled:
+                    batch, self._queue = self._queue, []
+                    await self._run(partial(_commit_together, self._conn, batch))
+        return ticket.outcome()
+
+
+def _commit_together(conn: sqlite3.Connection, batch: list[_Ticket[object]]) -> None:
+    """Commit every ticket of `batch` in one transaction; on a storage error all of them fail alike."""
+    try:
+        conn.execute("BEGIN IMMEDIATE")
+        for ticket in batch:
+            _run_in_savepoint(conn, ticket)
+        reach("before-commit")
+        conn.execute("COMMIT")
+        reach("after-commit")
+    except sqlite3.Error as error:
+        if conn.in_transaction:
+            conn.execute("ROLLBACK")
+        _fail_all(batch, _storage_error(error))
+    for ticket in batch:
+        ticket.settled = True
+
+
+def _run_in_savepoint(conn: sqlite3.Connection, ticket: _Ticket[object]) -> None:
+    conn.execute("SAVEPOINT ticket")
+    try:
+        ticket.result = ticket.work(conn)
+    except sqlite3.OperationalError:
+        raise  # the disk or a lock, not this ticket: the whole transaction is in doubt
+    except Exception as error:  # noqa: BLE001 - handed to the one who asked, see `outcome`
+        ticket.error = error
+        conn.execute("ROLLBACK TO ticket")
+    conn.execute("RELEASE ticket")
+
+
+def _fail_all(batch: list[_Ticket[object]], error: BaseException) -> None:
+    for ticket in batch:
+        ticket.error = error
+
+
+def _storage_error(error: sqlite3.Error) -> Exception:
+    """Tell a disk that refuses from a mistake of ours."""
+    if not isinstance(error, sqlite3.OperationalError):
+        return error
+    return MachineRefuses(
+        f"the job table could not be written: {error}",
+        hint="Free some disk space or mend the disk, then run the same command again; nothing is lost.",
+    )
+
+
+def prepare_connection(conn: sqlite3.Connection) -> None:
+    """Set the pragmas, prove that they hold, and bring the schema up to date."""
+    for name, value in _PRAGMAS.items():
+        conn.execute(f"PRAGMA {name} = {value}")
+        (actual,) = conn.execute(f"PRAGMA {name}").fetchone()
+        if actual != value:
+            raise MachineRefuses(f"SQLite answers {name} = {actual} here, but {value} is needed")
+    migrate(conn)
+
+
+def create_private(path: Path) -> None:
+    """Create an empty table file that only its user may read; SQLite gives -wal and -shm the same mode."""
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    except FileExistsError:
+        return
+
+
+@asynccontextmanager
+async def open_database(path: Path) -> AsyncIterator[Database]:
+    """Open the table at `path` for writing, on a thread of its own. The caller holds the batch's lock."""
+    create_private(path)
+    async with aiosqlite.connect(path, isolation_level=None) as connection:
+        # aiosqlite has no public way to run a whole function on its thread; one hop a commit instead of one
+        # a statement is what makes group commit cheap.
+        run = cast("Runner[None]", connection._execute)  # noqa: SLF001
+        conn = connection._conn  # noqa: SLF001
+        await run(partial(prepare_connection, conn))
+        yield Database(conn, run)
+
+
+def open_inline(path: Path) -> tuple[sqlite3.Connection, Database]:
+    """Open the table without a thread, for a simulated night: the same work, the same file, no hop."""
+    create_private(path)
+    conn = sqlite3.connect(path, isolation_level=None)
+    prepare_connection(conn)
+
+    async def run(work: Callable[[], None]) -> None:
+        work()
+
+    return conn, Database(conn, run)

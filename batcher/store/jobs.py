@@ -1,0 +1,202 @@
+"""Jobs in the table: reading them, and the one function that moves them, `fire`."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from typing import cast
+
+from batcher.model import Cause, Job
+from batcher.states import NEXT, Event, State, accepts
+from batcher.store.table import Ledger, Move
+
+COLUMNS = ", ".join(field.name for field in fields(Job))
+
+Facts = Mapping[str, object]
+NO_FACTS: Facts = {}
+
+#: Columns that a transition may set beside the state.
+_FACTS = frozenset(field.name for field in fields(Job)) - {"id", "path", "state", "since", "reason", "created"}
+
+
+def to_job(row: Iterable[object]) -> Job:
+    """Return the job that a row of `COLUMNS` describes."""
+    job = Job(*row)  # type: ignore[arg-type]
+    # Frozen for everyone else; here the database's plain values get their types back.
+    object.__setattr__(job, "state", State(job.state))
+    object.__setattr__(job, "compare", bool(job.compare))
+    object.__setattr__(job, "cancel_wanted", bool(job.cancel_wanted))
+    return job
+
+
+_BY_ID = f"SELECT {COLUMNS} FROM job WHERE id = ?"  # noqa: S608 - column names of our own
+
+
+def get(ledger: Ledger, job_id: int) -> Job | None:
+    """Return one job."""
+    rows = ledger.rows(_BY_ID, (job_id,))
+    return to_job(rows[0]) if rows else None
+
+
+_IN_STATES = f"""
+    SELECT {COLUMNS} FROM job WHERE state IN (SELECT value FROM json_each(?)) ORDER BY id
+"""  # noqa: S608
+
+
+def in_states(ledger: Ledger, states: Iterable[State]) -> list[Job]:
+    """Return every job in one of `states`, in the order they were found."""
+    return [to_job(row) for row in ledger.rows(_IN_STATES, (json_array(states),))]
+
+
+# One state a query: the index (state, not_before, id) then answers without sorting, whatever the size.
+_DUE = f"""
+    SELECT {COLUMNS} FROM job
+    WHERE state = :state AND not_before <= :now AND id NOT IN (SELECT value FROM json_each(:except))
+    ORDER BY not_before, id LIMIT :places
+"""  # noqa: S608
+
+
+def due(ledger: Ledger, states: Iterable[State], places: int, busy: Iterable[object] = ()) -> list[Job]:
+    """Return up to `places` jobs whose time has come, state by state in the order given."""
+    in_hand = json_array(busy)
+    found: list[Job] = []
+    for state in states:
+        parameters = {"state": state, "now": ledger.now, "except": in_hand, "places": places - len(found)}
+        found += [to_job(row) for row in ledger.rows(_DUE, parameters)]
+    return found
+
+
+_NEXT_DUE = "SELECT min(not_before) FROM job WHERE state = :state AND not_before > :now"
+
+
+def next_due(ledger: Ledger, states: Iterable[State]) -> int | None:
+    """Return when the next job in `states` that has to wait may be tried (UTC milliseconds)."""
+    moments = [ledger.rows(_NEXT_DUE, {"state": state, "now": ledger.now})[0][0] for state in states]
+    return min((cast("int", moment) for moment in moments if moment is not None), default=None)
+
+
+_HISTORY = """
+    INSERT INTO history (job, at, source, event, target, attempt, detail) VALUES (?, ?, ?, ?, ?, ?, ?)
+"""
+
+
+def fire(
+    ledger: Ledger, job_id: int, source: State, event: Event, detail: str | None = None, facts: Facts = NO_FACTS
+) -> bool:
+    """Move a job along one transition and write its history, or do nothing if it is no longer in `source`.
+
+    This is the only writer of `state`. `detail` becomes the job's reason; `facts` are columns to set with it.
+    Returns False when the job had moved on: the caller's news is then out of date and is dropped.
+    """
+    target = NEXT[source, event]
+    unknown = facts.keys() - _FACTS
+    assert not unknown, f"not columns of a job: {unknown}"
+    extra = "".join(f", {name} = :{name}" for name in facts)
+    sql = f"""
+        UPDATE job SET state = :target, since = :now, reason = :detail{extra}
+        WHERE id = :id AND state = :source RETURNING path, attempt, cancel_wanted, cause, transcript
+    """  # noqa: S608 - names checked above
+    known = {"target": target, "now": ledger.now, "detail": detail, "id": job_id, "source": source}
+    rows = ledger.rows(sql, known | dict(facts))
+    if not rows:
+        return False
+    path, attempt, cancel_wanted, cause, transcript = cast("tuple[bytes, int, int, str | None, int | None]", rows[0])
+    ledger.rows(_HISTORY, (job_id, ledger.now, source, event, target, attempt, detail))
+    ledger.moves.append(Move(job_id, path, source, event, target, attempt, ledger.now, detail))
+    if target is State.STORED:
+        _share(ledger, job_id, transcript)
+    elif target in _PARTING:
+        _part(ledger, job_id, cause, detail)
+    if cancel_wanted and accepts(target, Event.CANCEL):
+        fire(ledger, job_id, target, Event.CANCEL, "cancelled on request", {"twin_of": None})
+    return True
+
+
+#: States in which a job carries no twins any more.
+_PARTING = frozenset({State.NEW, State.FAILED, State.CANCELLED})
+#: Causes that say something about the audio itself, so that they hold for its twins too.
+_SHARED_CAUSES = frozenset({Cause.REFUSED, Cause.SERVICE, Cause.VANISHED})
+_TWINS = f"SELECT {COLUMNS} FROM job WHERE twin_of = ?"  # noqa: S608
+
+
+def _share(ledger: Ledger, carrier: int, transcript: int | None) -> None:
+    """Give the twins of a job the transcript that was just committed."""
+    for twin in _twins(ledger, carrier):
+        facts = {"transcript": transcript, "twin_of": None, "not_before": 0}
+        fire(ledger, twin.id, State.TWIN, Event.SHARED, None, facts)
+
+
+def _part(ledger: Ledger, carrier: int, cause: str | None, reason: str | None) -> None:
+    """End the wait of a job's twins: they share a verdict on the audio, and go their own way otherwise."""
+    for twin in _twins(ledger, carrier):
+        if cause in _SHARED_CAUSES:
+            fire(ledger, twin.id, State.TWIN, Event.TWIN_FAILED, reason, {"twin_of": None, "cause": cause})
+        else:
+            start_over(ledger, twin, Event.RELEASED)
+
+
+def _twins(ledger: Ledger, carrier: int) -> list[Job]:
+    return [to_job(row) for row in ledger.rows(_TWINS, (carrier,))]
+
+
+def start_over(ledger: Ledger, job: Job, event: Event, detail: str | None = None, facts: Facts = NO_FACTS) -> bool:
+    """Send a job back to the start of its life; its content is looked at before anything is sent."""
+    fresh: dict[str, object] = {
+        "not_before": 0,
+        "failures": 0,
+        "forgiven": 0,
+        "digest": None,
+        "compare": 1,
+        "cause": None,
+        "twin_of": None,
+        "cancel_wanted": 0,
+        "transcript": None,
+        "formats": "",
+        "remote": None,
+        "sealed_at": None,
+        "absent_at": None,
+    }
+    return fire(ledger, job.id, job.state, event, detail, fresh | dict(facts))
+
+
+_DEFER = """
+    UPDATE job SET not_before = :not_before, failures = :failures, reason = :reason
+    WHERE id = :id AND state = :state
+"""
+
+
+def defer(ledger: Ledger, job: Job, not_before: int, failures: int, reason: str) -> None:
+    """Leave a job where it is and try it again at `not_before`; says why."""
+    parameters = {
+        "not_before": not_before,
+        "failures": failures,
+        "reason": reason,
+        "id": job.id,
+        "state": job.state,
+    }
+    ledger.rows(_DEFER, parameters)
+
+
+def want_cancel(ledger: Ledger, job: Job) -> None:
+    """Have a job cancelled as soon as it is in a state that can be."""
+    ledger.rows("UPDATE job SET cancel_wanted = 1 WHERE id = ?", (job.id,))
+
+
+_COUNT = "SELECT count(*) FROM job WHERE state IN (SELECT value FROM json_each(?))"
+
+
+def count(ledger: Ledger, states: Iterable[State]) -> int:
+    """Count the jobs in `states` (meant for states that few jobs are in)."""
+    ((number,),) = ledger.rows(_COUNT, (json_array(states),))
+    return cast("int", number)
+
+
+_EXISTS = "SELECT 1 FROM job WHERE state IN (SELECT value FROM json_each(?)) LIMIT 1"
+
+
+def exists(ledger: Ledger, states: Iterable[State]) -> bool:
+    """Tell whether any job is in one of `states`."""
+    return bool(ledger.rows(_EXISTS, (json_array(states),)))
+
+
+def json_array(values: Iterable[object]) -> str:
+    """Return values as a JSON array for `json_each`, the way to bind a list in SQLite."""
+    return "[" + ",".join(f'"{v}"' if isinstance(v, str) else str(v) for v in sorted(values, key=str)) + "]"

@@ -1,0 +1,91 @@
+"""Apply what a survey proves to the table, in one transaction."""
+
+import json
+from dataclasses import replace
+from typing import cast
+
+from batcher.judgement import Judgement, Scene, judge
+from batcher.model import Job, RemoteObject
+from batcher.reference import parse
+from batcher.states import FINAL_STATES, HELD_STATES
+from batcher.store import jobs
+from batcher.store.table import Ledger
+
+
+def apply_survey(ledger: Ledger, scene: Scene) -> Judgement:
+    """Judge a survey against the table as it is now, and record every finding."""
+    scene = replace(scene, now=ledger.now)
+    judgement = judge(scene, _concerned(ledger, scene))
+    for finding in judgement.findings:
+        jobs.fire(ledger, finding.job.id, finding.job.state, finding.event, finding.detail, finding.facts)
+    for job in judgement.missed:
+        _mark_absent(ledger, job, scene.began)
+    for job in judgement.seen_again:
+        _mark_absent(ledger, job, None)
+    for extra in judgement.extras:
+        add_extra(ledger, extra)
+    return judgement
+
+
+def _concerned(ledger: Ledger, scene: Scene) -> list[Job]:
+    """Return the held jobs and every other job that an object of ours names."""
+    held = jobs.in_states(ledger, HELD_STATES)
+    known = {job.id for job in held}
+    references = [parse(remote.reference) for remote in scene.survey.objects]
+    named = {r.job for r in references if r and r.batch == scene.batch} - known
+    return held + [job for job in (jobs.get(ledger, job_id) for job_id in sorted(named)) if job]
+
+
+def _mark_absent(ledger: Ledger, job: Job, began: int | None) -> None:
+    ledger.rows("UPDATE job SET absent_at = ? WHERE id = ? AND state = ?", (began, job.id, job.state))
+
+
+_ADD_EXTRA = "INSERT INTO extra (remote, reference, seen) VALUES (?, ?, ?) ON CONFLICT (remote) DO NOTHING"
+
+
+def add_extra(ledger: Ledger, remote: RemoteObject) -> None:
+    """Remember an object of ours that only has to be deleted."""
+    ledger.rows(_ADD_EXTRA, (remote.id, remote.reference, ledger.now))
+
+
+_DUE_EXTRAS = """
+    SELECT remote, failures FROM extra
+    WHERE not_before <= :now AND remote NOT IN (SELECT value FROM json_each(:except))
+    ORDER BY not_before LIMIT :places
+"""
+
+
+def due_extras(ledger: Ledger, places: int, busy: list[str]) -> list[tuple[str, int]]:
+    """Return extras to delete now, as (remote id, failed tries)."""
+    parameters = {"now": ledger.now, "except": json.dumps(busy), "places": places}
+    return cast("list[tuple[str, int]]", ledger.rows(_DUE_EXTRAS, parameters))
+
+
+def next_due_extra(ledger: Ledger) -> int | None:
+    """Return when the next extra that has to wait may be deleted (UTC milliseconds)."""
+    ((moment,),) = ledger.rows("SELECT min(not_before) FROM extra WHERE not_before > ?", (ledger.now,))
+    return cast("int | None", moment)
+
+
+def any_extra(ledger: Ledger) -> bool:
+    """Tell whether any extra is left to delete."""
+    return bool(ledger.rows("SELECT 1 FROM extra LIMIT 1"))
+
+
+def drop_extra(ledger: Ledger, remote: str) -> None:
+    """Forget an extra that is gone from the service."""
+    ledger.rows("DELETE FROM extra WHERE remote = ?", (remote,))
+
+
+def defer_extra(ledger: Ledger, remote: str, not_before: int) -> None:
+    """Try an extra again at `not_before`."""
+    sql = "UPDATE extra SET not_before = ?, failures = failures + 1 WHERE remote = ?"
+    ledger.rows(sql, (not_before, remote))
+
+
+def unfinished(ledger: Ledger) -> int:
+    """Count what is not over yet: jobs that are not in a final state, and extras."""
+    rows = ledger.rows("SELECT state, jobs FROM tally")
+    open_jobs = sum(number for state, number in cast("list[tuple[str, int]]", rows) if state not in FINAL_STATES)
+    ((extras,),) = ledger.rows("SELECT count(*) FROM extra")
+    return open_jobs + cast("int", extras)
