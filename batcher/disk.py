@@ -36,8 +36,11 @@ class Disk(Protocol):
     def recording(self, job: Job) -> AbstractAsyncContextManager[Recording]:
         """Open a recording as the table knows it. Raises SourceError or SourceChanged."""
 
-    async def write(self, outputs: Sequence[tuple[str, bytes]]) -> None:
-        """Write outputs inside OUT, each whole or not at all. Raises OutputError or MachineRefuses."""
+    async def write(self, outputs: Sequence[tuple[str, bytes]], *, replace: bool) -> None:
+        """Write outputs inside OUT, each whole or not at all. Raises OutputError or MachineRefuses.
+
+        With `replace` files of these names are this job's own earlier outputs and may be replaced.
+        """
 
     async def missing(self, outputs: Sequence[str]) -> list[str]:
         """Return those of the outputs that are not there."""

@@ -8,7 +8,7 @@ from batcher.emulator.account import Account
 from batcher.emulator.core import Core
 from batcher.emulator.knobs import NoEof, Order, UnknownId
 from batcher.emulator.objects import Audio, Config, Failure, File, Outcome, Refusal, Report
-from batcher.emulator.recognizers import Echo, echo
+from batcher.emulator.recognizers import echo
 from batcher.model import Limits, RemoteStatus, Transcript
 from tests.emulator_tools import HandClock, Tape, new_core, send
 
@@ -147,6 +147,16 @@ def test_the_limit_of_pending_files_holds(clock: HandClock, after: bool) -> None
     clock.pass_ms(5000)
     send(core, "room again")
     assert account.tally.pending_peak == 3
+
+
+def test_a_full_account_may_say_so_before_or_after_the_bytes(clock: HandClock) -> None:
+    """By default the door is closed; with the knob only the end of the upload tells."""
+    with pytest.raises(Refusal):
+        new_core(clock, pending=0).account("key").upload("r", Config())
+    with new_core(clock, pending=0, refuse_after_bytes=True).account("key").upload("r", Config()) as upload:
+        upload.add(b"audio")
+        with pytest.raises(Refusal):
+            upload.accept()
 
 
 def test_the_limit_of_stored_files_counts_completed_ones(clock: HandClock) -> None:
@@ -400,7 +410,8 @@ def test_the_trace_is_bounded_and_tells_outcomes(clock: HandClock) -> None:
 def test_the_observer_hears_of_every_change(clock: HandClock) -> None:
     """An oracle placed there sees each change at its instant."""
     heard: list[tuple[str, str]] = []
-    core = Core(clock, Echo(), observer=lambda _account, change, file: heard.append((change, file.reference)))
+    core = new_core(clock)
+    core.watch(lambda _account, change, file: heard.append((change, file.reference)))
     first, second = send(core, "a"), send(core, "b")
     clock.pass_ms(5000)
     core.account("key").delete(first.id)

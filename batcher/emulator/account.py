@@ -2,7 +2,7 @@
 
 import itertools
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Self
@@ -67,14 +67,14 @@ class Account:
         recognizer: Recognizer,
         serials: Iterator[int],
         dice: Dice,
-        observer: Observer | None = None,
+        observers: Sequence[Observer] = (),
     ) -> None:
         self.name = name
         self.knobs = knobs
         self.limits = Limits(knobs.pending, knobs.stored)
         self.revoked = False
         self.balance_exhausted = False
-        self._observer = observer
+        self._observers = observers
         self.tally = Tally(deque(maxlen=knobs.trace))
         self._clock = clock
         self._recognizer = recognizer
@@ -224,6 +224,11 @@ class Account:
         """Remove a file behind its owner's back (another client's clean-up, an expiry)."""
         self._drop(self._files[file_id], self.advance(), "vanished")
 
+    def close(self) -> None:
+        """Drop the recordings that are still kept for a recognizer."""
+        for file in self._files.values():
+            file.audio.discard()
+
     # Inside.
 
     def _check(self, reference: str, config: Config) -> None:
@@ -308,8 +313,8 @@ class Account:
             self._drop(file, now, "vanished")
 
     def _tell(self, change: str, file: File) -> None:
-        if self._observer is not None:
-            self._observer(self, change, file)
+        for observer in self._observers:
+            observer(self, change, file)
 
 
 @contextmanager

@@ -13,11 +13,7 @@ _FIRST_ID = 3457  #: file ids are short decimal numbers, as in the documentation
 
 
 class Core:
-    """Everything the emulator knows.
-
-    `observer`, when given, hears of every change of every file at the instant it happens, which is where
-    a test places its oracle.
-    """
+    """Everything the emulator knows."""
 
     def __init__(
         self,
@@ -26,12 +22,11 @@ class Core:
         knobs: Knobs | None = None,
         *,
         dice: Dice | None = None,
-        observer: Observer | None = None,
     ) -> None:
         self.knobs = knobs or Knobs()
         self.clock = clock
         self.recognizer = recognizer
-        self._observer = observer
+        self._observers: list[Observer] = []
         self._dice = dice or Dice(0)
         self._serials = itertools.count(_FIRST_ID)
         self._accounts: dict[str, Account] = {}
@@ -56,9 +51,18 @@ class Core:
                 recognizer=self.recognizer,
                 serials=self._serials,
                 dice=self._dice,
-                observer=self._observer,
+                observers=self._observers,
             )
         return self._accounts[key]
+
+    def watch(self, observer: Observer) -> None:
+        """Let `observer` hear of every change of every file at the instant it happens: the place for an oracle."""
+        self._observers.append(observer)
+
+    def close(self) -> None:
+        """Drop the recordings that are still kept for a recognizer."""
+        for account in self._accounts.values():
+            account.close()
 
     def report(self) -> dict[str, object]:
         """Return what happened, ready for JSON. Keys are shown as a short hash only."""

@@ -7,6 +7,7 @@ A face asks the plan at the start of each call, then walks through the call's st
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
+from typing import Protocol
 
 from batcher.clock import Clock, Dice
 from batcher.emulator.account import Account
@@ -133,8 +134,15 @@ def _number(item: str, value: str, *, most: float) -> float:
     return number
 
 
-class FaultPlan:
+class Plan(Protocol):
     """Decides for each call what goes wrong with it."""
+
+    def decide(self, verb: Call) -> Fault | None:
+        """Return what goes wrong with the next call of `verb`; None: nothing."""
+
+
+class FaultPlan:
+    """Draws what goes wrong from a seed."""
 
     def __init__(self, spec: FaultSpec, dice: Dice, clock: Clock) -> None:
         self.spec = spec

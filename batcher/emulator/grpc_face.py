@@ -9,7 +9,7 @@ import grpc.aio
 
 from batcher.emulator import faults
 from batcher.emulator.core import Core
-from batcher.emulator.faults import Fault, FaultPlan
+from batcher.emulator.faults import Fault, Plan
 from batcher.emulator.grpc_messages import config_from, file_status, result_messages
 from batcher.emulator.objects import Refusal
 from batcher.emulator.tally import Call
@@ -31,7 +31,7 @@ _Context = grpc.aio.ServicerContext[object, object]
 class GrpcFace(rpc.SpeechServiceServicer):
     """Serves a core; `plan` says what goes wrong on the way."""
 
-    def __init__(self, core: Core, plan: FaultPlan) -> None:
+    def __init__(self, core: Core, plan: Plan) -> None:
         self._core = core
         self._plan = plan
 

@@ -1,7 +1,7 @@
 """The emulator as a server on this machine: settings in, a running service out."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -10,7 +10,7 @@ import anyio
 from batcher.clock import Clock, Dice, SystemClock
 from batcher.emulator import faults
 from batcher.emulator.core import Core
-from batcher.emulator.faults import FaultPlan
+from batcher.emulator.faults import FaultPlan, Plan
 from batcher.emulator.grpc_face import GrpcFace, listen
 from batcher.emulator.knobs import Knobs
 from batcher.emulator.objects import Recognizer
@@ -50,18 +50,23 @@ class Running:
 
 @asynccontextmanager
 async def serve(
-    settings: EmulatorSettings, *, clock: Clock | None = None, recognizer: Recognizer | None = None
+    settings: EmulatorSettings,
+    *,
+    clock: Clock | None = None,
+    recognizer: Recognizer | None = None,
+    plan: Plan | None = None,
 ) -> AsyncIterator[Running]:
-    """Run an emulator for the length of the block. `clock` and `recognizer` replace the real ones.
+    """Run an emulator for the length of the block. `clock`, `recognizer` and `plan` replace those of the settings.
 
     Raises:
         UsageError: the settings make no sense, the port is taken, or an extra is not installed.
     """
     clock, dice = clock or SystemClock(), Dice(settings.seed)
-    plan = FaultPlan(faults.parse(settings.faults), dice, clock)
-    async with _working(recognizer or _recognizer(settings)) as worker:
-        core = Core(clock, worker, settings.knobs, dice=dice)
-        async with _listening(GrpcFace(core, plan), settings.port) as port:
+    plan = plan or FaultPlan(faults.parse(settings.faults), dice, clock)
+    worker = recognizer or _recognizer(settings)
+    core = Core(clock, worker, settings.knobs, dice=dice)
+    with closing(core):
+        async with _listening(GrpcFace(core, plan), settings.port) as port, _working(worker):
             yield Running(f"http://127.0.0.1:{port}", core)
 
 
@@ -72,19 +77,23 @@ def _recognizer(settings: EmulatorSettings) -> Recognizer:
 
 
 @asynccontextmanager
-async def _working(recognizer: Recognizer) -> AsyncIterator[Recognizer]:
+async def _working(recognizer: Recognizer) -> AsyncIterator[None]:
     """Run the recognizer's own task, if it has one."""
+    if not isinstance(recognizer, Whisper):
+        yield
+        return
     async with anyio.create_task_group() as tasks:
-        if isinstance(recognizer, Whisper):
-            tasks.start_soon(recognizer.run, name="emulator whisper")
-        yield recognizer
+        tasks.start_soon(recognizer.run, name="emulator whisper")
+        yield
         tasks.cancel_scope.cancel()
 
 
 @asynccontextmanager
 async def _listening(face: GrpcFace, port: int) -> AsyncIterator[int]:
-    try:
-        async with listen(face, port) as bound:
-            yield bound
-    except RuntimeError as error:
-        raise UsageError(f"cannot listen on 127.0.0.1:{port}", hint="choose another --port, or 0") from error
+    """Listen; a port that is taken is the user's error, whatever fails later is not."""
+    async with AsyncExitStack() as stack:
+        try:
+            bound = await stack.enter_async_context(listen(face, port))
+        except RuntimeError as error:
+            raise UsageError(f"cannot listen on 127.0.0.1:{port}", hint="choose another --port, or 0") from error
+        yield bound

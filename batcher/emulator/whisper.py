@@ -66,6 +66,8 @@ class Whisper:
                 await self._arrived.wait()
         finally:
             self._stop.set()
+            for audio, _, _ in self._tasks:
+                audio.discard()
 
     def _hear(self, audio: Audio, config: Config) -> Outcome:
         try:

@@ -59,7 +59,7 @@ def examine(path: bytes, want_digest: bool, bounds: FileBounds, raw: bool) -> Ex
     if b"\0" in path:
         return Examination(Verdict.UNREADABLE, "no file can have this name")
     try:
-        with FileIO(path, "r", opener=lambda _path, _flags: os.open(path, READ_FLAGS)) as file:
+        with FileIO(os.fsdecode(path), "r", opener=lambda _path, _flags: os.open(path, READ_FLAGS)) as file:
             return _examine(file, want_digest, bounds, raw)
     except OSError as error:
         return Examination(Verdict.UNREADABLE, why(error))

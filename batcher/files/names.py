@@ -38,8 +38,7 @@ def fold(name: str) -> str:
 
     Upper and lower case, and composed and decomposed letters, make no difference to it.
     """
-    folded = normalize("NFC", normalize("NFD", name).casefold())
-    return folded if folded == name else fold(folded)
+    return normalize("NFC", normalize("NFD", name).casefold())
 
 
 def with_suffix(name: str, tag: str) -> str:

@@ -73,12 +73,14 @@ def sweep_temporaries(root: Path | bytes) -> int:
     Only for the holder of the batch, and before it writes. A directory that cannot be read is left alone:
     we cannot have written there either.
     """
+    if not os.path.isdir(root):
+        return 0
     swept = 0
-    for _path, _directories, files, directory in os.fwalk(os.fsencode(root)):
+    for path, _directories, files, directory in os.fwalk(os.fsencode(root)):
         for file in filter(_TEMPORARY.fullmatch, files):
-            with suppress(FileNotFoundError), _refusals(f"cannot remove {show_path(file)}"):
+            with _refusals(f"cannot remove {show_path(os.path.join(path, file))}"):
                 os.unlink(file, dir_fd=directory)
-                swept += 1
+            swept += 1
     return swept
 
 

@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 
 from batcher.model import Part, Transcript, Word
 from batcher.render.about import About
-from batcher.render.safe import escape_json, one_line
+from batcher.render.safe import escape_json
+from batcher.text import show_text
 
 SCHEMA = "batcher.transcript/1"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -41,7 +42,7 @@ def _source(about: About) -> dict[str, object]:
     path = about.path.decode("utf-8", "backslashreplace")
     is_text = path.encode() == about.path
     return _present(
-        name=one_line(about.name),
+        name=show_text(about.name),
         path=path,
         path_base64=None if is_text else b64encode(about.path).decode(),
         size=about.size,
@@ -98,7 +99,7 @@ def _plain(value: object) -> object:
     """Return `value` in the types JSON has; a float that is not a number becomes null."""
     if isinstance(value, Mapping):
         return {str(key): _plain(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
+    if isinstance(value, list | tuple):
         return [_plain(inner) for inner in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None

@@ -58,7 +58,7 @@ def shown(part: Part, separator: str) -> list[Shown]:
     drafts = _drafts(part.words, separator)
     times = _times(drafts)
     return [
-        Shown(draft.text, start, end, draft.speaker, draft.blank)
+        Shown(draft.text.strip(), start, end, draft.speaker, draft.blank)
         for draft, (start, end) in zip(drafts, times, strict=True)
     ]
 
@@ -80,7 +80,7 @@ class _Draft:
 
     def grow(self, piece: "_Draft") -> None:
         self.text += piece.text
-        self.end = piece.end
+        self.end = self.end if piece.end is None else piece.end
         self.speaker = self.speaker or piece.speaker
 
 
@@ -91,7 +91,7 @@ def _drafts(tokens: Sequence[Word], separator: str) -> list[_Draft]:
             drafts[-1].grow(piece)
         else:
             drafts.append(piece)
-    return drafts
+    return [draft for draft in drafts if draft.text.strip()]  # no-break spaces alone are no word
 
 
 def _pieces(tokens: Sequence[Word], separator: str) -> Iterator[_Draft]:
@@ -99,7 +99,7 @@ def _pieces(tokens: Sequence[Word], separator: str) -> Iterator[_Draft]:
     blank = True
     for index, token in enumerate(tokens):
         texts = split(separator + token.text if index else token.text)
-        cleaned = [clean(text).strip() for text in texts]
+        cleaned = [clean(text) for text in texts]
         spoken = [number for number, text in enumerate(cleaned) if text]
         for number in spoken:
             # Only the outer pieces know their token's times; the others borrow.

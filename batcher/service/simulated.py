@@ -13,12 +13,12 @@ from batcher.clock import Dice
 from batcher.emulator import faults
 from batcher.emulator.account import Account, Upload
 from batcher.emulator.core import Core
-from batcher.emulator.faults import Fault, FaultPlan
+from batcher.emulator.faults import Fault, Plan
 from batcher.emulator.objects import Config, Refusal
 from batcher.emulator.tally import Call
 from batcher.errors import Kind, ServiceError
 from batcher.model import Survey, Transcript
-from batcher.options import Options
+from batcher.options import GRPC_DEFAULT_MODEL, Options
 from batcher.service import Audio, Seal, Service, Submission, Verb
 from batcher.service.grpc_errors import hint, sort
 
@@ -38,7 +38,7 @@ async def open_simulated(
     key: str,
     *,
     dice: Dice | None = None,
-    plan: FaultPlan | None = None,
+    plan: Plan | None = None,
     pace: Pace | None = None,
     poll_seconds: float = 2.0,
 ) -> AsyncIterator[Service]:
@@ -49,9 +49,7 @@ async def open_simulated(
 class _Simulated:
     name = "simulated"
 
-    def __init__(
-        self, core: Core, key: str, *, dice: Dice, plan: FaultPlan | None, pace: Pace, poll_seconds: float
-    ) -> None:
+    def __init__(self, core: Core, key: str, *, dice: Dice, plan: Plan | None, pace: Pace, poll_seconds: float) -> None:
         self.poll_seconds = poll_seconds
         self._core = core
         self._key = key
@@ -162,13 +160,13 @@ def _sorted(verb: Verb) -> Iterator[None]:
     except Refusal as refusal:
         kind = sort(refusal.code, refusal.message, verb)
         said = hint(refusal.code, refusal.message) if kind is Kind.STOP else ""
-        raise ServiceError(kind, refusal.message, code=refusal.code, hint=said) from refusal
+        raise ServiceError(kind, f"{refusal.code}: {refusal.message}", code=refusal.code, hint=said) from refusal
 
 
 def to_config(options: Options) -> Config:
     """Return `options` as the core keeps them."""
     return Config(
-        model=options.model,
+        model=options.model or GRPC_DEFAULT_MODEL,
         separate_channels=options.separate_channels,
         speakers=options.speaker_diarization,
         speaker_names=options.speaker_names,

@@ -81,7 +81,7 @@ class Collect:
         stored = await context.table.transact(lambda ledger: transcripts.read(ledger, job.transcript or 0))
         facts = about(job, stored, context.batch.id)
         outputs = [(f"{job.output}.{name}", render(name, stored.transcript, facts)) for name in context.plan.formats]
-        await context.disk.write(outputs)
+        await context.disk.write(outputs, replace=bool(job.formats))
         reach("rendered")
 
     async def _finish(self, job: Job) -> None:

@@ -51,7 +51,7 @@ async def run_stage(context: Context, stage: Stage[T]) -> None:
         while True:
             armed = stage.bell.arm()
             free = stage.places - len(busy)
-            claimed = await stage.claim(free, busy) if free > 0 else []
+            claimed = await stage.claim(free, frozenset(busy)) if free > 0 else []
             for item in claimed:
                 busy.add(stage.key(item))
                 group.start_soon(_work, stage, item, busy, name=f"{stage.name} {stage.key(item)}")

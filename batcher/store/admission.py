@@ -17,8 +17,8 @@ from batcher.states import Event, State, accepts
 from batcher.store import jobs
 from batcher.store.table import Ledger
 
-#: A twin's examination waits this long for the other's digest when that one is just being sent.
-SIBLING_WAIT_MS = 2_000
+#: How long an examination is put off when the file is changing, or a sibling's digest is just being taken.
+LOOK_AGAIN_MS = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +124,7 @@ class Examined:
     duration_ms: int | None = None
     verdict: Event | None = None
     reason: str | None = None
+    changing: bool = False  #: it changed while it was looked at: look again
 
 
 def examined(ledger: Ledger, results: Iterable[Examined]) -> None:
@@ -137,6 +138,9 @@ def _judge(ledger: Ledger, result: Examined) -> None:
     if job is None or job.state is not State.NEW:
         return
     facts: dict[str, object] = {"size": result.size, "mtime_ns": result.mtime_ns, "duration_ms": result.duration_ms}
+    if result.changing:
+        jobs.defer(ledger, job, ledger.now + LOOK_AGAIN_MS, job.failures, result.reason or "")
+        return
     if result.size != job.size and _compare_siblings(ledger, result.size, job.id) and result.digest is None:
         ledger.rows("UPDATE job SET compare = 1 WHERE id = ?", (job.id,))
         return
@@ -170,6 +174,7 @@ _UNREAD_SIBLING = """
 
 def _admit_by_content(ledger: Ledger, job: Job, digest: bytes, facts: dict[str, object]) -> None:
     """Give a recording the transcript it has already, the twin that is getting one, or its own turn."""
+    _compare_siblings(ledger, cast("int", facts["size"]), job.id)  # one may have come back unread since the scan
     facts = facts | {"digest": digest, "not_before": 0}
     key = {"digest": digest, "options": job.options, "id": job.id, "size": facts["size"]}
     transcript = ledger.rows(_TRANSCRIPT, (digest, job.options))
@@ -179,7 +184,7 @@ def _admit_by_content(ledger: Ledger, job: Job, digest: bytes, facts: dict[str, 
     elif carrier:
         jobs.fire(ledger, job.id, State.NEW, Event.TWINNED, None, facts | {"twin_of": carrier[0][0]})
     elif ledger.rows(_UNREAD_SIBLING, key):
-        jobs.defer(ledger, job, ledger.now + SIBLING_WAIT_MS, 0, "another recording of this size is being sent")
+        jobs.defer(ledger, job, ledger.now + LOOK_AGAIN_MS, 0, "another recording of this size is being sent")
     else:
         jobs.fire(ledger, job.id, State.NEW, Event.ADMITTED, None, facts)
 

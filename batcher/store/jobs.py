@@ -149,7 +149,6 @@ def start_over(ledger: Ledger, job: Job, event: Event, detail: str | None = None
         "twin_of": None,
         "cancel_wanted": 0,
         "transcript": None,
-        "formats": "",
         "remote": None,
         "sealed_at": None,
         "absent_at": None,

@@ -1,0 +1,133 @@
+"""The last lines of a run, and what `status` says: what was done, what failed and why, and what to type next."""
+
+import json
+import os
+import re
+import shlex
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from batcher.cli import words
+from batcher.cli.place import Place
+from batcher.files import WalkProblem
+from batcher.model import Cause
+from batcher.states import State
+from batcher.store.reader import MOST_GROUPED, Counts, Ended
+from batcher.text import show_text
+
+EXAMPLES = 3
+MOST_GROUPS = 8
+
+CAUSES = {
+    Cause.SOURCE: "the recording cannot be read",
+    Cause.UNSUITABLE: "not a recording that can be sent",
+    Cause.REFUSED: "the service refuses it",
+    Cause.SERVICE: "the service failed",
+    Cause.VANISHED: "gone from the service",
+    Cause.OUTPUT: "its output cannot be written",
+}
+
+
+@dataclass(slots=True)
+class Group:
+    """Jobs that ended for the same cause and reason; numbers in reasons may differ."""
+
+    cause: str
+    reason: str
+    jobs: list[Ended] = field(default_factory=list)
+
+
+def grouped(ended: Iterable[Ended]) -> list[Group]:
+    """Group jobs by why they ended, the largest group first."""
+    groups: dict[tuple[str | None, str], Group] = {}
+    for job in ended:
+        key = (job.cause, re.sub(r"\d[\d,.]*", "#", job.reason))
+        group = groups.setdefault(key, Group(CAUSES.get(Cause(job.cause), "") if job.cause else "", job.reason))
+        group.jobs.append(job)
+    return sorted(groups.values(), key=lambda group: -len(group.jobs))
+
+
+def group_lines(title: str, total: int, ended: Sequence[Ended]) -> Iterator[str]:
+    """Yield a title with the total, and each group with up to three names."""
+    if not total:
+        return
+    most = f" (the first {MOST_GROUPED:,} grouped)" if total > len(ended) >= MOST_GROUPED else ""
+    yield f"{title} {words.number(total)}{most}:"
+    groups = grouped(ended)
+    for group in groups[:MOST_GROUPS]:
+        about = ": ".join(show_text(part) for part in (group.cause, group.reason) if part)
+        yield f"  {len(group.jobs):,} x {about or 'no reason is known'}"
+        yield from (f"      {words.name(job.path)}" for job in group.jobs[:EXAMPLES])
+        if len(group.jobs) > EXAMPLES:
+            yield f"      and {words.number(len(group.jobs) - EXAMPLES)} more"
+    if len(groups) > MOST_GROUPS:
+        yield f"  and {len(groups) - MOST_GROUPS} other reasons"
+
+
+def problem_lines(problems: Sequence[WalkProblem]) -> Iterator[str]:
+    """Yield what a scan could not look into."""
+    if problems:
+        yield f"not looked into {words.number(len(problems))}:"
+        yield from (f"  {words.name(problem.path)}: {show_text(problem.reason)}" for problem in problems[:EXAMPLES])
+        if len(problems) > EXAMPLES:
+            yield f"  and {words.number(len(problems) - EXAMPLES)} more"
+
+
+def remember_run(place: Place, arguments: Sequence[str]) -> None:
+    """Keep how `run` was called, so that later words can say what to type."""
+    text = json.dumps({"directory": str(Path.cwd()), "arguments": list(arguments)})
+    place.last_run.write_text(text, "utf-8")
+
+
+def run_again(place: Place) -> str:
+    """Return the command that goes on with this batch, ready to be typed."""
+    try:
+        known = json.loads(place.last_run.read_text("utf-8"))
+        directory, command = Path(known["directory"]), shlex.join(["batcher", *known["arguments"]])
+    except (OSError, ValueError, KeyError, TypeError):
+        return f"batcher run INPUT -o {words.quoted(place.out)}"
+    if not command.isprintable():
+        return "the same `batcher run` command as before"
+    return command if directory == Path.cwd() else f"cd {shlex.quote(os.fspath(directory))} && {command}"
+
+
+def retry_command(place: Place, failed: Sequence[Ended]) -> str:
+    """Return the command that has failed jobs tried again, by name as far as names can be typed."""
+    out = words.quoted(place.out)
+    if len(failed) > EXAMPLES:
+        return f"batcher retry {out} --all"
+    return " ".join(["batcher retry", out, *(words.typeable(job.path) or str(job.id) for job in failed)])
+
+
+def next_steps(place: Place, counts: Counts, failed: Sequence[Ended]) -> list[str]:
+    """Return what to type next, one command a line with why; empty when everything is done."""
+    steps = []
+    if counts.unfinished.jobs:
+        steps.append(f"next: {run_again(place)}")
+    unread = [job for job in failed if job.cause == Cause.SOURCE]
+    others = [job for job in failed if job.cause != Cause.SOURCE]
+    if unread and not counts.unfinished.jobs:
+        steps.append(f"next: {run_again(place)}   (what could not be read is looked at again)")
+    if others:
+        steps.append(f"next: {retry_command(place, others)}   (when the reason is mended; it may be billed again)")
+    return steps
+
+
+def left_line(counts: Counts) -> str:
+    """Return one line about what is not over yet, or nothing."""
+    if not counts.unfinished.jobs:
+        return ""
+    ends = {"done", "failed", "cancelled", "skipped"}
+    parts = [
+        f"{words.number(found.jobs)} {name}"
+        for name, found in counts.public().items()
+        if name not in ends and found.jobs
+    ]
+    return f"left: {', '.join(parts)}"
+
+
+def hours(counts: Counts) -> str:
+    """Return how much audio is done, as words, or nothing where it is unknown."""
+    duration = counts.of([State.DONE]).duration_ms
+    return f"{words.span(duration / 1000)} of audio" if duration else ""

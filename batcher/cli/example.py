@@ -1,0 +1,61 @@
+"""The commented configuration file, written from the settings themselves."""
+
+import json
+import textwrap
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from batcher.config import TABLE, Settings, spell_duration, spell_size
+from batcher.options import Options
+
+_SIZES = {"max_file_size", "min_free_space"}
+_DURATIONS = {"max_duration", "settle"}
+
+_HEAD = """\
+# The configuration of batcher. Every key is here, commented out, with its default.
+#
+# Each key is also an option of the command (max_pending: --max-pending) and a variable of the environment
+# (BATCHER_MAX_PENDING); an option counts more than a variable, a variable more than this file. Keys of the table
+# [transcription] are variables like BATCHER_TRANSCRIPTION__DICTATION.
+#
+# The API key does not belong here: set SONIOX_API_KEY, or name a file of mode 0600 as key_file.
+"""
+
+
+def example() -> str:
+    """Return the whole file."""
+    top = {name: found for name, found in Settings.model_fields.items() if name != TABLE}
+    inner = {name: found for name, found in Options.model_fields.items() if name != "model"}
+    return "\n".join([_HEAD, *_keys(top), f"[{TABLE}]\n", *_keys(inner)])
+
+
+def _keys(fields: Mapping[str, FieldInfo]) -> Iterator[str]:
+    for name, found in fields.items():
+        yield f"{_comment(found.description or '')}# {name} = {_toml(_spelled(name, found.default))}\n"
+
+
+def _comment(text: str) -> str:
+    return "".join(f"## {line}\n" for line in textwrap.wrap(text, 110))
+
+
+def _spelled(name: str, value: object) -> object:
+    if name in _SIZES and isinstance(value, int):
+        return spell_size(value)
+    if name in _DURATIONS and isinstance(value, float):
+        return spell_duration(value)
+    return value
+
+
+def _toml(value: object) -> str:
+    """Return a value as TOML, which for plain texts, numbers and lists is JSON. No path is an empty text."""
+    if value is None or isinstance(value, Path):
+        return json.dumps(str(value or ""))
+    if isinstance(value, BaseModel):
+        pairs = (f"{name} = {_toml(inner)}" for name, inner in value.model_dump(exclude_defaults=True).items())
+        return "{" + ", ".join(pairs) + "}"
+    if isinstance(value, tuple):
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    return json.dumps(value, ensure_ascii=False)

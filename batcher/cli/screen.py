@@ -1,0 +1,66 @@
+"""Printing that survives: a reader that went away, a closed output, a terminal that cannot spell a letter."""
+
+import os
+import sys
+from collections.abc import Iterable
+
+from batcher.errors import BatcherError
+from batcher.text import show_text
+
+
+def prepare() -> None:
+    """Make both outputs usable whatever they are: none at all, or one that cannot spell every letter."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123 - for good
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def say(lines: Iterable[str]) -> None:
+    """Print lines; when nobody reads them any more, stop printing and go on."""
+    try:
+        for line in lines:
+            sys.stdout.write(line + "\n")
+        sys.stdout.flush()
+    except OSError:
+        give_up_stdout()
+
+
+def give_up_stdout() -> None:
+    """Send what is still printed nowhere: also what Python itself flushes at the end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.close(nowhere)
+
+
+def complain(error: BatcherError, *, verbose: bool) -> None:
+    """Say on stderr what happened and what to do next, in two lines; `verbose` adds what led to it."""
+    lines = [f"batcher: {show_text(str(error))}"]
+    if error.hint:
+        lines.append(f"  {show_text(error.hint)}")
+    if verbose:
+        lines += [f"  because of {show_text(cause)}" for cause in causes(error)]
+    _to_stderr(lines)
+
+
+def causes(error: BaseException) -> Iterable[str]:
+    """Yield what led to an error, the nearest first."""
+    below = error.__cause__ or error.__context__
+    while below is not None:
+        yield f"{type(below).__name__}: {below}"
+        below = below.__cause__ or below.__context__
+
+
+def warn(text: str) -> None:
+    """Say one line on stderr."""
+    _to_stderr([text])
+
+
+def _to_stderr(lines: Iterable[str]) -> None:
+    try:
+        sys.stderr.write("".join(f"{line}\n" for line in lines))
+        sys.stderr.flush()
+    except OSError:  # nobody is there to be told
+        return

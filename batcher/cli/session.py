@@ -1,0 +1,276 @@
+"""One engine run from the command: it opens everything, heeds signals and the configuration file, and closes.
+
+`conduct` is what `run`, `reconcile` and `cancel` share; they differ in the plan.
+"""
+
+import os
+import signal
+import sqlite3
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+
+import anyio
+import anyio.abc
+import structlog
+
+from batcher import killpoints
+from batcher.cli import screen
+from batcher.cli.display import Display
+from batcher.cli.key import Key
+from batcher.cli.place import Place
+from batcher.clock import Dice, SystemClock
+from batcher.config import Settings, Sources
+from batcher.disk import Recording
+from batcher.engine import Engine
+from batcher.errors import BatcherError, MachineRefuses, UsageError
+from batcher.files import WalkProblem, WalkRules, offload, private_directory, sweep_temporaries
+from batcher.local_disk import LocalDisk
+from batcher.model import Job, Limits
+from batcher.service.grpc import open_grpc
+from batcher.stages.context import Plan
+from batcher.store.db import Database, open_database
+from batcher.store.table import Table
+from batcher.text import show_path
+
+CONFIG_SECONDS = 2.0  #: how often the configuration file is looked at for changed limits
+_SHOW_CURSOR = b"\x1b[?25h\r\n"
+
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is to be done, decided before anything is opened."""
+
+    place: Place
+    settings: Settings
+    plan: Plan
+    key: Key
+    inputs: Sequence[Path] = ()
+    sources: Sources | None = None  #: how to read the settings again when their file changes
+    config: Path | None = None
+    seconds: float | None = None  #: end after so long with what is left
+
+
+@dataclass(slots=True)
+class Outcome:
+    """How it ended."""
+
+    stop: BatcherError | None = None
+    signal: int | None = None
+    problems: list[WalkProblem] = field(default_factory=list)
+
+    def exit_code(self, failed: int) -> int:
+        """Return the exit code, given how many jobs are failed, now or from before."""
+        if self.stop is not None:
+            return self.stop.exit_code
+        if self.signal is not None:
+            return 128 + (signal.SIGINT if self.signal == signal.SIGINT else signal.SIGTERM)
+        return 3 if failed or self.problems else 0
+
+
+def prepare(place: Place) -> None:
+    """Make the batch's private directory, and check that its table can be made. Blocks."""
+    private_directory(place.state)
+    folder = place.db.parent
+    if not folder.is_dir():
+        raise UsageError(f"the directory {show_path(os.fsencode(folder))} of --db does not exist")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise MachineRefuses(f"nothing can be written in {show_path(os.fsencode(folder))}: permission denied")
+
+
+def conduct(order: Order, display: Display, clock: SystemClock) -> Outcome:
+    """Run the engine. The caller holds the lock and has the log open."""
+    killpoints.install_from_environment()
+    outcome = Outcome()
+    try:
+        anyio.run(_conduct, order, display, clock, outcome)
+    except BatcherError as error:
+        outcome.stop = error
+    except BaseExceptionGroup as group:
+        outcome.stop = _sorted_error(group)
+    finally:
+        display.stop()
+    return outcome
+
+
+def _sorted_error(group: BaseExceptionGroup[BaseException]) -> BatcherError:
+    """Return the error of ours in a group; a group without one goes on as it is."""
+    found: BaseException | None = group.subgroup(BatcherError)
+    while isinstance(found, BaseExceptionGroup):
+        found = found.exceptions[0]
+    if not isinstance(found, BatcherError):
+        raise group
+    return found
+
+
+async def _conduct(order: Order, display: Display, clock: SystemClock, outcome: Outcome) -> None:
+    disk = _disk(order, display)
+    await offload(sweep_temporaries, order.place.out)
+    async with _open_table(order.place.db) as database, _open_service(order) as service:
+        engine = Engine(
+            clock=clock,
+            dice=Dice(),
+            table=Table(database, clock),
+            service=service,
+            disk=disk,
+            plan=order.plan,
+            listener=display.moved,
+        )
+        display.start(engine.pulse)
+        async with anyio.create_task_group() as helpers:
+            await helpers.start(_heed_signals, engine, display, outcome)
+            helpers.start_soon(_follow_config, engine, display, order)
+            helpers.start_soon(_end_in_time, engine, order.seconds)
+            outcome.stop = await engine.run()
+            helpers.cancel_scope.cancel()
+    outcome.problems = disk.problems
+
+
+@asynccontextmanager
+async def _open_table(path: Path) -> AsyncIterator[Database]:
+    try:
+        context = open_database(path)
+        database = await context.__aenter__()
+    except sqlite3.DatabaseError as error:
+        raise UsageError(f"{show_path(os.fsencode(path))} is not a job table: {error}") from error
+    except OSError as error:
+        raise MachineRefuses(f"the job table cannot be made: {error.strerror or error}") from error
+    try:
+        yield database
+    finally:
+        await context.__aexit__(None, None, None)
+
+
+def _open_service(order: Order) -> AbstractAsyncContextManager[object]:
+    settings = order.settings
+    return open_grpc(settings.host, order.key.value, ca_file=settings.ca_file, insecure=settings.insecure)
+
+
+async def _heed_signals(
+    engine: Engine,
+    display: Display,
+    outcome: Outcome,
+    *,
+    task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
+) -> None:
+    """Drain at the first signal; make the second end the process at once. What was ignored stays ignored (nohup)."""
+    known = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    wanted = [number for number in known if signal.getsignal(number) is not signal.SIG_IGN]
+    with anyio.open_signal_receiver(*wanted) as signals:
+        task_status.started()
+        async for number in signals:
+            if outcome.signal is None:
+                outcome.signal = number
+                _log.info("signal", number=int(number))
+                engine.drain()
+                display.note("Stopping: nothing new is sent, answers are awaited for up to 30 s. Once more: leave now.")
+                for again in wanted:
+                    signal.signal(again, _leave)
+
+
+def _leave(number: int, _frame: FrameType | None) -> None:
+    """End the process now. The table is safe at every instant; what is at the service stays there."""
+    if sys.stdout.isatty():
+        os.write(1, _SHOW_CURSOR)
+    os._exit(128 + (signal.SIGINT if number == signal.SIGINT else signal.SIGTERM))
+
+
+async def _follow_config(engine: Engine, display: Display, order: Order) -> None:
+    """Take over changed limits from the configuration file while the run goes on."""
+    if order.config is None or order.sources is None:
+        return
+    seen, limits = _changed_at(order.config), order.settings.limits()
+    while True:
+        await anyio.sleep(CONFIG_SECONDS)
+        latest = _changed_at(order.config)
+        if latest == seen:
+            continue
+        seen = latest
+        limits = _take_limits(engine, display, order, limits)
+
+
+def _take_limits(engine: Engine, display: Display, order: Order, limits: Limits) -> Limits:
+    """Read the file again; what cannot be understood is told, and changes nothing."""
+    assert order.sources is not None
+    try:
+        latest = order.sources.again(order.config).load().limits()
+    except UsageError as error:
+        display.note(f"The changed configuration is not used: {error}")
+        return limits
+    if latest != limits:
+        engine.set_limits(latest)
+        display.note(f"Limits are now {latest.pending:,} pending and {latest.stored:,} stored.")
+        _log.info("limits", pending=latest.pending, stored=latest.stored)
+    return latest
+
+
+def _changed_at(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:  # being replaced; the next look sees the new one
+        return 0
+
+
+async def _end_in_time(engine: Engine, seconds: float | None) -> None:
+    if seconds is not None:
+        await anyio.sleep(seconds)
+        engine.drain()
+
+
+class _MeteredDisk(LocalDisk):
+    """The disk, with every byte that is read for sending counted."""
+
+    display: Display
+
+    def recording(self, job: Job) -> AbstractAsyncContextManager[Recording]:
+        return self._metered(super().recording(job))
+
+    @asynccontextmanager
+    async def _metered(self, opening: AbstractAsyncContextManager[Recording]) -> AsyncIterator[Recording]:
+        async with opening as recording:
+            yield _Metered(recording, self.display)
+
+
+class _Metered:
+    """A recording that tells the display of its bytes."""
+
+    def __init__(self, recording: Recording, display: Display) -> None:
+        self._recording = recording
+        self._display = display
+        self.size = recording.size
+
+    @property
+    def digest(self) -> bytes:
+        return self._recording.digest
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        async for chunk in self._recording.chunks():
+            self._display.meter.sent(len(chunk))
+            yield chunk
+
+
+def _disk(order: Order, display: Display) -> LocalDisk:
+    rules = WalkRules(order.settings.include, order.settings.exclude, os.fsencode(order.place.out))
+    disk = _MeteredDisk(
+        order.inputs,
+        order.place.out,
+        order.place.state,
+        rules=rules,
+        bounds=order.plan.bounds,
+        raw=bool(order.plan.options.audio_format),
+    )
+    disk.display = display
+    return disk
+
+
+def screen_name(path: Path) -> str:
+    """Return a path for people."""
+    return show_path(os.fsencode(path))
+
+
+__all__ = ["Order", "Outcome", "conduct", "prepare", "screen", "screen_name"]

@@ -1,0 +1,270 @@
+"""The settings: flag > environment > configuration file > default. One field here is one key everywhere.
+
+A field ``max_pending`` is the key ``max_pending`` of the file, the variable ``BATCHER_MAX_PENDING`` and the
+option ``--max-pending``. The transcription options have a table of their own in the file; as variables they are
+``BATCHER_TRANSCRIPTION__SEPARATE_CHANNELS`` and so on. The API key is none of them, see `batcher.cli.key`.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from difflib import SequenceMatcher
+from pathlib import Path
+from typing import Annotated, Any, Literal, cast
+
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+
+from batcher.errors import UsageError
+from batcher.judgement import Settle
+from batcher.model import FileBounds, Limits
+from batcher.options import Options, check_for_grpc
+from batcher.render import FORMATS
+from batcher.stages.context import Plan
+from batcher.text import show_text
+
+TABLE = "transcription"
+PREFIX = "BATCHER_"
+
+_SIZES = {"": 1, "b": 1} | {
+    f"{letter}{end}": base**power
+    for power, letter in enumerate("kmgt", 1)
+    for end, base in (("", 1000), ("b", 1000), ("ib", 1024))
+}
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def parse_size(value: object) -> object:
+    """Return bytes for ``"500MB"`` (powers of ten), ``"1GiB"`` (powers of two) or a plain number."""
+    if not isinstance(value, str):
+        return value
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*", value)
+    if match is None or match[2].lower() not in _SIZES:
+        raise ValueError("must be a size like 500MB, 1.5GiB or a number of bytes")
+    return round(float(match[1]) * _SIZES[match[2].lower()])
+
+
+def spell_size(size: int) -> str:
+    """Return the shortest text that `parse_size` reads as `size`."""
+    for letter, power in zip("TGMk", (4, 3, 2, 1), strict=True):
+        for base, end in ((1000, "B"), (1024, "iB")):
+            if size and size % base**power == 0:
+                return f"{size // base**power}{letter.upper() if end == 'iB' else letter}{end}"
+    return str(size)
+
+
+def parse_duration(value: object) -> object:
+    """Return seconds for ``"5h"``, ``"1h30m"``, ``"90s"`` or a plain number."""
+    if not isinstance(value, str):
+        return value
+    text = value.replace(" ", "").lower()
+    if re.fullmatch(r"\d+(\.\d+)?", text):
+        return float(text)
+    if not re.fullmatch(r"(\d+(\.\d+)?[smhd])+", text):
+        raise ValueError("must be a time like 5h, 1h30m, 90s or a number of seconds")
+    return sum(float(number) * _SECONDS[unit] for number, unit in re.findall(r"([\d.]+)([smhd])", text))
+
+
+def spell_duration(seconds: float) -> str:
+    """Return the shortest text that `parse_duration` reads as `seconds`."""
+    for unit in "hm":
+        if seconds and seconds % _SECONDS[unit] == 0:
+            return f"{seconds / _SECONDS[unit]:g}{unit}"
+    return f"{seconds:g}s"
+
+
+def _listed(value: object) -> object:
+    """Return a list for one text with commas, which is all that a flag or a variable can say."""
+    if isinstance(value, str):
+        return [item.strip() for item in value.split(",") if item.strip()]
+    return value
+
+
+def _known_formats(value: tuple[str, ...]) -> tuple[str, ...]:
+    unknown = [name for name in value if name not in FORMATS]
+    if unknown or not value:
+        wrong = f"{unknown[0]!r} is no format" if unknown else "names no format"
+        raise ValueError(f"{wrong}; the formats are {', '.join(FORMATS)}")
+    return tuple(dict.fromkeys(value))
+
+
+def _path(value: object) -> object:
+    """Return None for an empty text, which is how a file says that there is no path."""
+    return (Path(value).expanduser() if value else None) if isinstance(value, str) else value
+
+
+Size = Annotated[int, BeforeValidator(parse_size), Field(ge=1)]
+Seconds = Annotated[float, BeforeValidator(parse_duration), Field(gt=0, allow_inf_nan=False)]
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
+OptionalPath = Annotated[Path | None, BeforeValidator(_path)]
+
+
+class Settings(BaseSettings):
+    """Everything that can be set, checked."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True, hide_input_in_errors=True
+    )
+
+    api: Literal["grpc"] = Field("grpc", description="Which of the service's APIs to use: grpc.")
+    host: str = Field(
+        "", description="Scheme, name and port of the service; empty is the API's own, https://api.soniox.com:443."
+    )
+    insecure: bool = Field(False, description="Allow http:// to another machine; the key then travels unencrypted.")
+    ca_file: OptionalPath = Field(None, description="Certificates (PEM) to trust instead of the usual authorities.")
+    key_file: OptionalPath = Field(
+        None, description="File with the API key (mode 0600), for when SONIOX_API_KEY is not set."
+    )
+    model: str = Field("", description="Model; empty is the API's default (en_v2 for grpc).")
+    format: Annotated[Names, AfterValidator(_known_formats)] = Field(
+        ("txt", "json"), description=f"Formats to write, any of {', '.join(FORMATS)}."
+    )
+    db: OptionalPath = Field(None, description="The job table; empty is OUT/.batcher/jobs.sqlite3.")
+    settle: Annotated[float, BeforeValidator(parse_duration), Field(ge=0, allow_inf_nan=False)] = Field(
+        900.0, description="How long after a lost answer two complete listings prove that nothing arrived."
+    )
+    max_pending: int = Field(100, ge=1, description="The account's limit of pending files, every client's counted.")
+    max_stored: int = Field(2000, ge=1, description="The account's limit of stored files, every client's counted.")
+    max_file_size: Size = Field(500_000_000, description="Larger recordings are skipped.")
+    max_duration: Seconds = Field(5 * 3600.0, description="Longer recordings are skipped.")
+    upload_concurrency: int = Field(16, ge=1, le=200, description="How many recordings are sent at the same time.")
+    include: Names = Field((), description="Patterns of recordings to take, like '*.wav'; none: by known endings.")
+    exclude: Names = Field((), description="Patterns of recordings and directories to leave out.")
+    progress: Literal["auto", "bar", "plain", "json", "none"] = Field(
+        "auto", description="How a run shows itself: auto, bar, plain, json or none."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="How much OUT/.batcher/log.jsonl tells: debug, info, warning or error."
+    )
+    min_free_space: Size = Field(64 * 1024 * 1024, description="Nothing new is sent while less disk space is free.")
+    transcription: Options = Field(Options(), description="What is asked of the service.")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - the base class calls by these names
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Take only what is given: `load` merges the sources itself, so that it knows where a value came from."""
+        return (init_settings,)
+
+    def options(self) -> Options:
+        """Return the transcription options; the key `model` of the top level goes first."""
+        options = self.transcription.model_copy(update={"model": self.model} if self.model else {})
+        return Options.model_validate(options.model_dump())
+
+    def limits(self) -> Limits:
+        """Return what the account may hold."""
+        return Limits(pending=self.max_pending, stored=self.max_stored)
+
+    def bounds(self) -> FileBounds:
+        """Return what one recording may measure."""
+        return FileBounds(bytes=self.max_file_size, duration_ms=round(self.max_duration * 1000))
+
+    def plan(self, *, admit: bool = True) -> Plan:
+        """Return what a run is to do; without `admit` it only finishes what is at the service."""
+        options = self.options()
+        check_for_grpc(options)
+        return Plan(
+            options=options,
+            limits=self.limits(),
+            bounds=self.bounds(),
+            settle=Settle(round(self.settle * 1000)),
+            formats=self.format,
+            upload_concurrency=self.upload_concurrency,
+            free_space=self.min_free_space,
+            admit=admit,
+            scan=admit,
+        )
+
+
+Values = Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Where settings come from: flags that were given, the environment, and a file that was read."""
+
+    flags: Values = field(default_factory=dict)
+    file: Values = field(default_factory=dict)
+    file_name: str = ""
+
+    def load(self) -> Settings:
+        """Return the checked settings. Raises UsageError that names the key, its place, and what is allowed."""
+        _check_keys(self.file, Settings.model_fields, "", self.file_name)
+        table = self.file.get(TABLE, {})
+        if isinstance(table, Mapping):
+            _check_keys(table, Options.model_fields, f"{TABLE}.", self.file_name)
+        merged = _merged(_merged(self.file, environment()), self.flags)
+        try:
+            settings = Settings(**cast("dict[str, Any]", merged))
+            settings.options()
+        except ValidationError as error:
+            raise self._complaint(error.errors()[0]) from None
+        return settings
+
+    def _complaint(self, error: ErrorDetails) -> UsageError:
+        where = tuple(str(part) for part in error["loc"])
+        text = error["msg"].removeprefix("Value error, ")
+        return UsageError(f"{'.'.join(where) or TABLE}{self._origin(where)}: {_lowered(show_text(text))}")
+
+    def _origin(self, where: tuple[str, ...]) -> str:
+        """Return in which source the value at `where` was found."""
+        if where and where[0] in self.flags:
+            return f" (from --{where[0].replace('_', '-')})"
+        if _has(environment(), where):
+            return f" (from {PREFIX}{'__'.join(where[:2]).upper()})"
+        return f" (in {self.file_name})" if self.file_name and _has(self.file, where[:1]) else ""
+
+
+def environment() -> Values:
+    """Return what ``BATCHER_*`` variables say, as yet unchecked."""
+    try:
+        return EnvSettingsSource(Settings)()
+    except ValueError as error:
+        raise UsageError(f"a {PREFIX}* variable cannot be read: {error}") from error
+
+
+def _merged(below: Values, above: Values) -> dict[str, object]:
+    """Return both, `above` counting more; tables are merged key by key."""
+    merged = {**below, **above}
+    lower, upper = below.get(TABLE), above.get(TABLE)
+    if isinstance(lower, Mapping) and isinstance(upper, Mapping):
+        merged[TABLE] = {**lower, **upper}
+    return merged
+
+
+def _check_keys(values: Values, valid: Iterable[str], prefix: str, file_name: str) -> None:
+    for key in values:
+        if key not in valid:
+            raise UsageError(
+                f"unknown key {prefix}{show_text(key)!s} in {file_name}",
+                hint=f"{_key_hint(key)}Valid keys, the nearest first: {', '.join(nearest(key, valid))}.",
+            )
+
+
+def nearest(word: str, valid: Iterable[str]) -> list[str]:
+    """Return `valid`, the names most like `word` first."""
+    return sorted(valid, key=lambda name: -SequenceMatcher(None, word, name).ratio())
+
+
+def _key_hint(key: str) -> str:
+    secret = "api_key" in key.lower() or key.lower() in {"key", "soniox_api_key"}
+    return "The API key goes into SONIOX_API_KEY, or into a file that key_file names. " if secret else ""
+
+
+def _has(values: Values, where: tuple[str, ...]) -> bool:
+    here: object = values
+    for part in where[:2]:
+        if not isinstance(here, Mapping) or part not in here:
+            return False
+        here = here[part]
+    return bool(where)
+
+
+def _lowered(text: str) -> str:
+    return text[:1].lower() + text[1:]

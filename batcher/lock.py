@@ -1,0 +1,62 @@
+"""The lock beside a job table: one process works on a batch, everybody may read it.
+
+The lock is the operating system's own, so it ends with its process, however that ends. It never lies on the
+table itself, whose locks belong to SQLite.
+"""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from batcher.errors import BatchHeld, MachineRefuses
+
+#: A look at the lock (`is_held`) takes it for an instant; whoever comes at that instant tries a little longer.
+PATIENCE_SECONDS = 0.5
+_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+@contextmanager
+def hold(path: Path) -> Iterator[None]:
+    """Hold the lock for the length of the block. Raises BatchHeld when another process has it."""
+    lock = FileLock(path, mode=0o600)
+    try:
+        lock.acquire(timeout=PATIENCE_SECONDS, poll_interval=0.02)
+    except Timeout as error:
+        raise BatchHeld(
+            f"another batcher works on this batch{_holder(path)}",
+            hint="Wait for it, or look at it with `batcher status`; two at once would pay for everything twice.",
+        ) from error
+    except OSError as error:
+        raise MachineRefuses(f"the batch cannot be locked: {error.strerror or error}") from error
+    try:
+        path.write_text(f"{os.getpid()}\n", "ascii")  # for people only, nobody decides by it
+        yield
+    finally:
+        lock.release()
+
+
+def is_held(path: Path) -> bool:
+    """Tell whether some process holds the lock now. Creates nothing."""
+    try:
+        handle = os.open(path, _FLAGS)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(handle)
+    return False
+
+
+def _holder(path: Path) -> str:
+    try:
+        number = path.read_text("ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
+    return f" (process {number})" if number.isdigit() else ""

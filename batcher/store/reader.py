@@ -1,0 +1,245 @@
+"""Looking at a job table without ever changing it: beside a run that writes, or when none does.
+
+A reader opens the table read-only and creates no file. SQLite would create its side files even then, so a table
+without them (no process has it open) is read as a file that nobody changes, until a side file shows up.
+"""
+
+import json
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, cast
+from urllib.parse import quote
+
+from batcher.errors import UsageError
+from batcher.model import Job
+from batcher.states import FACTS, HELD_STATES, PENDING_STATES, State
+from batcher.text import show_path
+
+PAGE = 1_000  #: jobs read at a time
+#: So many failed or skipped jobs are looked at for grouping; more would make a status slow.
+MOST_GROUPED = 20_000
+_BUSY_SECONDS = 5.0
+_NAMES = [column.name for column in fields(Job)]
+_BOOLEANS = ("compare", "cancel_wanted")
+_COLUMNS = ", ".join(_NAMES)
+
+
+@dataclass(frozen=True, slots=True)
+class Sum:
+    """How many jobs, and what their recordings measure."""
+
+    jobs: int = 0
+    bytes: int = 0
+    duration_ms: int = 0
+
+    def __add__(self, other: "Sum") -> "Sum":
+        return Sum(self.jobs + other.jobs, self.bytes + other.bytes, self.duration_ms + other.duration_ms)
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """The sums of every state at one moment."""
+
+    by_state: dict[State, Sum]
+
+    def of(self, states: Iterable[State]) -> Sum:
+        """Return the sum over `states`."""
+        return sum((self.by_state.get(state, Sum()) for state in states), Sum())
+
+    def public(self) -> dict[str, Sum]:
+        """Return the sums by the names users see, all of them, in the order of a job's life."""
+        sums: dict[str, Sum] = {}
+        for state, facts in FACTS.items():
+            sums[facts.public] = sums.get(facts.public, Sum()) + self.of([state])
+        return sums
+
+    @property
+    def total(self) -> Sum:
+        """Return the sum over everything."""
+        return self.of(State)
+
+    @property
+    def unfinished(self) -> Sum:
+        """Return the sum over jobs that are not in a final state."""
+        return self.of(state for state in State if not FACTS[state].final)
+
+    @property
+    def pending(self) -> int:
+        """Return how many jobs may count as pending at the service."""
+        return self.of(PENDING_STATES).jobs
+
+    @property
+    def held(self) -> int:
+        """Return how many jobs may count as stored at the service."""
+        return self.of(HELD_STATES).jobs
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """One line of a job's history. `at` is UTC milliseconds."""
+
+    at: int
+    source: State
+    event: str
+    target: State
+    attempt: int
+    detail: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A job that failed or was skipped, as the summaries group it."""
+
+    id: int
+    path: bytes
+    cause: str | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a transcript came from."""
+
+    api: str
+    reference: str
+    remote: str
+    words: int
+    created: int
+
+
+_TALLY = "SELECT state, jobs, bytes, duration_ms FROM tally"
+_BATCH = "SELECT id, created, session FROM batch"
+_BY_ID = f"SELECT {_COLUMNS} FROM job WHERE id = ?"  # noqa: S608 - column names of our own
+_BY_PATH = f"SELECT {_COLUMNS} FROM job WHERE path = ?"  # noqa: S608
+_ROOTS = "SELECT path, prefix FROM root ORDER BY prefix"
+_HISTORY = "SELECT at, source, event, target, attempt, detail FROM history WHERE job = ? ORDER BY id"
+_LATEST = "SELECT at FROM history ORDER BY id DESC LIMIT 1"
+_EXTRAS = "SELECT count(*) FROM extra"
+_ORIGIN = "SELECT api, reference, remote, words, created FROM transcript WHERE id = ?"
+_OPTIONS = "SELECT body FROM option_set WHERE fingerprint = ?"
+_ENDED = "SELECT id, path, cause, reason FROM job WHERE state = ? LIMIT ?"
+# In the order of the index (state, not_before, id): a page costs the same wherever it is.
+_PAGE = f"""
+    SELECT {_COLUMNS} FROM job WHERE state = ? AND (not_before, id) > (?, ?) ORDER BY not_before, id LIMIT ?
+"""  # noqa: S608
+
+
+class Reader:
+    """A read-only look at one table. Made by `open_reader`."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._immutable = False
+        self._conn = self._connect()
+
+    def _connect(self) -> sqlite3.Connection:
+        self._immutable = not self._has_side_files()
+        mode = "immutable=1" if self._immutable else "mode=ro"
+        uri = f"file:{quote(os.fsencode(os.path.abspath(self._path)))}?{mode}"  # noqa: PTH100 - links kept
+        conn = sqlite3.connect(uri, uri=True, timeout=_BUSY_SECONDS, isolation_level=None)
+        conn.execute("PRAGMA query_only = 1")
+        return conn
+
+    def _has_side_files(self) -> bool:
+        return self._path.with_name(self._path.name + "-wal").exists()
+
+    def _rows(self, sql: str, parameters: tuple[object, ...] = ()) -> list[tuple[object, ...]]:
+        if self._immutable and self._has_side_files():  # somebody has begun to write
+            self._conn.close()
+            self._conn = self._connect()
+        try:
+            return self._conn.execute(sql, parameters).fetchall()
+        except sqlite3.DatabaseError as error:
+            raise UsageError(
+                f"{show_path(os.fsencode(self._path))} cannot be read as a job table: {error}",
+                hint="Is it one, and of this version of batcher? A copy must include its -wal file.",
+            ) from error
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._conn.close()
+
+    def counts(self) -> Counts:
+        """Return the sums of every state, from totals that the table keeps: quick at any size."""
+        rows = cast("list[tuple[str, int, int, int]]", self._rows(_TALLY))
+        return Counts({State(state): Sum(*sums) for state, *sums in rows if sums[0]})
+
+    def batch(self) -> tuple[str, int, int] | None:
+        """Return the batch's id, when it was made (UTC milliseconds), and how often it was run."""
+        rows = self._rows(_BATCH)
+        return cast("tuple[str, int, int]", rows[0]) if rows else None
+
+    def job(self, number: int) -> Job | None:
+        """Return the job with this id."""
+        return next(map(_job, self._rows(_BY_ID, (number,))), None)
+
+    def job_at(self, path: bytes) -> Job | None:
+        """Return the job of the recording at this absolute path."""
+        return next(map(_job, self._rows(_BY_PATH, (path,))), None)
+
+    def roots(self) -> list[tuple[bytes, str]]:
+        """Return the directories that were scanned, each with its folder inside OUT."""
+        return cast("list[tuple[bytes, str]]", self._rows(_ROOTS))
+
+    def jobs(self, states: Iterable[State]) -> Iterator[Job]:
+        """Yield the jobs in `states`, state by state; read in pages, so that no run waits for a slow reader."""
+        for state in states:
+            after = (-1, -1)
+            while page := [_job(row) for row in self._rows(_PAGE, (state, *after, PAGE))]:
+                yield from page
+                after = (page[-1].not_before, page[-1].id)
+
+    def history(self, number: int) -> list[Past]:
+        """Return everything that happened to a job, the oldest first."""
+        rows = cast("list[tuple[int, str, str, str, int, str | None]]", self._rows(_HISTORY, (number,)))
+        return [Past(at, State(a), event, State(b), attempt, detail) for at, a, event, b, attempt, detail in rows]
+
+    def ended(self, state: State) -> list[Ended]:
+        """Return jobs that failed (or were skipped) with their reasons, `MOST_GROUPED` at most."""
+        rows = cast("list[tuple[int, bytes, str | None, str | None]]", self._rows(_ENDED, (state, MOST_GROUPED)))
+        return [Ended(number, path, cause, reason or "") for number, path, cause, reason in rows]
+
+    def latest(self) -> int | None:
+        """Return when anything last happened (UTC milliseconds)."""
+        rows = self._rows(_LATEST)
+        return cast("int", rows[0][0]) if rows else None
+
+    def extras(self) -> int:
+        """Return how many objects of no use to any job are still to be deleted at the service."""
+        return cast("int", self._rows(_EXTRAS)[0][0])
+
+    def origin(self, transcript: int) -> Origin | None:
+        """Return where a stored transcript came from."""
+        rows = self._rows(_ORIGIN, (transcript,))
+        return Origin(*cast("tuple[str, str, str, int, int]", rows[0])) if rows else None
+
+    def options(self, fingerprint: str) -> dict[str, object]:
+        """Return a set of transcription options, what was left alone not spelled."""
+        rows = self._rows(_OPTIONS, (fingerprint,))
+        return cast("dict[str, object]", json.loads(cast("str", rows[0][0]))) if rows else {}
+
+
+@contextmanager
+def open_reader(path: Path) -> Iterator[Reader]:
+    """Open a table for reading. Raises UsageError when there is none."""
+    if not path.is_file():
+        place = show_path(os.fsencode(path))
+        raise UsageError(f"there is no batch here: {place} does not exist", hint=_HOW)
+    reader = Reader(path)
+    try:
+        yield reader
+    finally:
+        reader.close()
+
+
+_HOW = "`batcher run INPUT -o OUT` makes one; give its OUT here (and its --db, if it had one)."
+
+
+def _job(row: tuple[object, ...]) -> Job:
+    plain = dict(zip(_NAMES, row, strict=True))
+    typed = {"state": State(cast("str", plain["state"]))} | {name: bool(plain[name]) for name in _BOOLEANS}
+    return Job(**cast("dict[str, Any]", plain | typed))

@@ -1,0 +1,146 @@
+"""The world of a simulated night: what survives when batcher is killed."""
+
+import hashlib
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import anyio
+
+from batcher.disk import Recording
+from batcher.errors import SourceChanged, SourceError
+from batcher.model import Job
+from batcher.requests import Request
+from batcher.service import CHUNK_BYTES
+from batcher.states import Event
+from batcher.store.admission import Candidate, Examined
+
+EPOCH_MS = 1_790_000_000_000
+
+
+class Killed(BaseException):
+    """The process is gone; nothing of it may have any effect any more."""
+
+
+@dataclass(slots=True)
+class File:
+    """A recording on the simulated disk."""
+
+    content: bytes
+    mtime_ns: int = 1
+
+
+@dataclass(slots=True)
+class World:
+    """Files, outputs and time; `moment` goes on from life to life."""
+
+    files: dict[bytes, File] = field(default_factory=dict)
+    outputs: dict[str, bytes] = field(default_factory=dict)
+    moment: float = 0.0
+    read: Callable[[], float] = lambda: 0.0
+
+    def now(self) -> int:
+        """Return UTC milliseconds: the epoch of all nights plus the virtual time."""
+        return EPOCH_MS + int(self.read() * 1000)
+
+
+class SimulatedRecording:
+    """A recording that is read in virtual time and notices when the file changes meanwhile."""
+
+    def __init__(self, world: World, job: Job) -> None:
+        self._world = world
+        self._job = job
+        self.size = job.size
+        self._digest: bytes | None = None
+
+    @property
+    def digest(self) -> bytes:
+        """Return the SHA-256 of everything read."""
+        assert self._digest is not None
+        return self._digest
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """Yield the content; the last chunk only when the file is still what the table knows."""
+        file = _find(self._world, self._job)
+        content = file.content
+        for start in range(0, len(content), CHUNK_BYTES):
+            await anyio.sleep(0.01)
+            if start + CHUNK_BYTES >= len(content):
+                _find(self._world, self._job)
+                self._digest = hashlib.sha256(content).digest()
+            yield content[start : start + CHUNK_BYTES]
+
+
+def _find(world: World, job: Job) -> File:
+    file = world.files.get(job.path)
+    if file is None:
+        raise SourceError("the recording has vanished")
+    if (len(file.content), file.mtime_ns) != (job.size, job.mtime_ns):
+        raise SourceChanged("the recording changed")
+    return file
+
+
+class SimulatedDisk:
+    """The `Disk` of one life. After the kill nothing passes."""
+
+    def __init__(self, world: World, alive: Callable[[], None]) -> None:
+        self._world = world
+        self._alive = alive
+
+    async def roots(self) -> list[bytes]:
+        """Return the one input."""
+        return [b"/in"]
+
+    def folder_name(self, root: bytes) -> str:
+        """Return the root's own name."""
+        return root.decode().strip("/")
+
+    async def scan(self, prefixes: dict[bytes, str]) -> AsyncIterator[list[Candidate]]:
+        """Yield the recordings in small batches."""
+        found = [
+            Candidate(path, path.decode().removeprefix("/in/"), len(file.content), file.mtime_ns)
+            for path, file in sorted(self._world.files.items())
+        ]
+        for start in range(0, len(found), 20):
+            await anyio.sleep(0.05)
+            yield found[start : start + 20]
+
+    async def examine(self, jobs: Sequence[Job]) -> list[Examined]:
+        """Look into recordings: those that begin with ``bad`` are not audio."""
+        await anyio.sleep(0.01)
+        return [self._examine(job) for job in jobs]
+
+    def _examine(self, job: Job) -> Examined:
+        file = self._world.files.get(job.path)
+        if file is None:
+            return Examined(job, job.size, job.mtime_ns, verdict=Event.UNREADABLE, reason="it has vanished")
+        size, verdict = len(file.content), Event.UNSUITABLE if file.content.startswith(b"bad") else None
+        digest = hashlib.sha256(file.content).digest() if job.compare else None
+        reason = "not audio" if verdict else None
+        return Examined(job, size, file.mtime_ns, digest, size // 16, verdict, reason)
+
+    @asynccontextmanager
+    async def recording(self, job: Job) -> AsyncIterator[Recording]:
+        """Open a recording."""
+        _find(self._world, job)
+        yield SimulatedRecording(self._world, job)
+
+    async def write(self, outputs: Sequence[tuple[str, bytes]], *, replace: bool) -> None:
+        """Write outputs, whole or not at all."""
+        await anyio.sleep(0.005)
+        for name, data in outputs:
+            self._alive()
+            assert replace or self._world.outputs.get(name, data) == data, f"{name} is in the way"
+            self._world.outputs[name] = data
+
+    async def missing(self, outputs: Sequence[str]) -> list[str]:
+        """Return those of the outputs that are not there."""
+        return [name for name in outputs if name not in self._world.outputs]
+
+    async def take_requests(self) -> list[Request]:
+        """Return nothing: nobody asks for anything in these nights."""
+        return []
+
+    async def free_bytes(self) -> int:
+        """Return plenty."""
+        return 10**12
