@@ -210,7 +210,7 @@ class Sources:
     def _complaint(self, error: ErrorDetails) -> UsageError:
         where = tuple(str(part) for part in error["loc"])
         text = error["msg"].removeprefix("Value error, ")
-        return UsageError(f"{'.'.join(where) or TABLE}{self._origin(where)}: {_lowered(show_text(text))}")
+        return UsageError(f"{'.'.join(where) or TABLE}{self._origin(where)}: {_plainly(show_text(text))}")
 
     def _origin(self, where: tuple[str, ...]) -> str:
         """Return in which source the value at `where` was found."""
@@ -227,6 +227,12 @@ def environment() -> Values:
         return EnvSettingsSource(Settings)()
     except ValueError as error:
         raise UsageError(f"a {PREFIX}* variable cannot be read: {error}") from error
+
+
+def environment_names() -> set[str]:
+    """Return the variables that batcher heeds by their whole names; those of the table follow a pattern."""
+    others = {"CONFIG", "KILL"}
+    return {PREFIX + name.upper() for name in Settings.model_fields} | {PREFIX + name for name in others}
 
 
 def _merged(below: Values, above: Values) -> dict[str, object]:
@@ -266,5 +272,19 @@ def _has(values: Values, where: tuple[str, ...]) -> bool:
     return bool(where)
 
 
-def _lowered(text: str) -> str:
+_PLAINER = (
+    ("Input should be a valid dictionary or instance of Options", "must be a table"),
+    ("Input should be a valid ", "must be a valid "),
+    ("Input should be greater than or equal to ", "must be at least "),
+    ("Input should be less than or equal to ", "must be at most "),
+    ("Input should be ", "must be "),
+    ("Extra inputs are not permitted", "unknown key"),
+)
+
+
+def _plainly(text: str) -> str:
+    """Return a complaint in the words of a person who types settings."""
+    for start, plain in _PLAINER:
+        if text.startswith(start):
+            return plain + text.removeprefix(start)
     return text[:1].lower() + text[1:]

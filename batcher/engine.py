@@ -16,7 +16,7 @@ from batcher.policy import Headroom, Residence
 from batcher.requests import apply_request
 from batcher.service import Service
 from batcher.stages.collect import Collect
-from batcher.stages.context import Context, Plan
+from batcher.stages.context import Compute, Context, Plan, compute_inline
 from batcher.stages.examine import Examine
 from batcher.stages.poll import Poll
 from batcher.stages.runner import Stage, run_stage
@@ -51,11 +51,21 @@ class Engine:
     """One run over one batch. The caller holds the batch's lock and opened table and service."""
 
     def __init__(
-        self, *, clock: Clock, dice: Dice, table: Table, service: Service, disk: Disk, plan: Plan, listener: Listener
+        self,
+        *,
+        clock: Clock,
+        dice: Dice,
+        table: Table,
+        service: Service,
+        disk: Disk,
+        plan: Plan,
+        listener: Listener,
+        compute: Compute = compute_inline,
     ) -> None:
         self._clock, self._dice, self._table, self._service, self._disk = clock, dice, table, service, disk
         self._plan = plan
         self._listener = listener
+        self._compute = compute
         self._context: Context | None = None
         self._drain_wanted = False
 
@@ -88,6 +98,7 @@ class Engine:
             disk=self._disk,
             plan=self._plan,
             batch=batch,
+            compute=self._compute,
             headroom=Headroom(self._plan.limits),
             residence=Residence(self._service.poll_seconds),
             listener=self._listener,

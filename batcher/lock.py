@@ -10,8 +10,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from batcher.errors import BatchHeld, MachineRefuses
 
 #: A look at the lock (`is_held`) takes it for an instant; whoever comes at that instant tries a little longer.
@@ -22,6 +20,8 @@ _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 @contextmanager
 def hold(path: Path) -> Iterator[None]:
     """Hold the lock for the length of the block. Raises BatchHeld when another process has it."""
+    from filelock import FileLock, Timeout  # noqa: PLC0415 - a look at the lock needs none of it, and is to be quick
+
     lock = FileLock(path, mode=0o600)
     try:
         lock.acquire(timeout=PATIENCE_SECONDS, poll_interval=0.02)

@@ -6,13 +6,13 @@ import os
 import traceback
 from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import structlog
 
+from batcher.cli.words import iso
 from batcher.clock import Clock
 from batcher.errors import MachineRefuses
 
@@ -22,12 +22,6 @@ LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 _HIDDEN = "[the API key]"
 
 Entry = MutableMapping[str, Any]
-
-
-def iso(ms: int) -> str:
-    """Return UTC milliseconds as text: ``2024-05-31T14:00:00.123Z``."""
-    moment = datetime.fromtimestamp(ms / 1000, UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 class LogFile:

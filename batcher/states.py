@@ -170,3 +170,15 @@ def accepts(state: State, event: Event) -> bool:
 def public_names() -> list[str]:
     """Return the names users see, in the order of a job's life."""
     return list(dict.fromkeys(facts.public for facts in FACTS.values()))
+
+
+def diagram() -> str:
+    """Return the machine as a mermaid diagram over the public names; the README shows it."""
+    edges: dict[tuple[str, str], list[str]] = {}
+    for source, event, target in TRANSITIONS:
+        ends = (FACTS[source].public, FACTS[target].public)
+        if ends[0] != ends[1] and event not in edges.setdefault(ends, []):
+            edges[ends].append(event)
+    lines = [f"    {source} --> {target}: {', '.join(events)}" for (source, target), events in edges.items()]
+    ends = [f"    {facts.public} --> [*]" for facts in FACTS.values() if facts.final]
+    return "\n".join(["stateDiagram-v2", "    [*] --> waiting", *lines, *ends])

@@ -4,97 +4,26 @@ An implementation joins with a class that says how it is opened; see `test_confo
 hand and faults are given call by call, so nothing here waits or is left to chance.
 """
 
-import io
-import wave
-from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import anyio
 import pytest
 
-from batcher.emulator.account import Account
 from batcher.emulator.core import Core
-from batcher.emulator.faults import Fault, Plan, Trouble
+from batcher.emulator.faults import Plan, Trouble
 from batcher.emulator.objects import Failure
 from batcher.emulator.recognizers import echo, echo_text
 from batcher.emulator.tally import Call
-from batcher.errors import Kind, ServiceError, SourceError
+from batcher.errors import Kind, SourceError
 from batcher.model import RemoteStatus
 from batcher.options import Options
-from batcher.service import Audio, Service, Submission
-from tests.emulator_tools import HandClock, Tape, new_core
+from batcher.service import Service, Submission
+from tests.emulator_tools import Bench, BrokenTape, HandClock, Scripted, Tape, kind_of, new_core, stereo_wav
 
 KEY = "the key"
 LOST_CODES = ("UNAVAILABLE", "DEADLINE_EXCEEDED", "INTERNAL")
-
-
-class Scripted:
-    """A plan that does what the test says, one fault per call, and then nothing."""
-
-    def __init__(self) -> None:
-        self._next: dict[Call, deque[Fault]] = {}
-
-    def add(self, call: Call, trouble: Trouble, code: str = "UNAVAILABLE", **details: int) -> None:
-        """Let the next call of this verb go wrong."""
-        self._next.setdefault(call, deque()).append(Fault(trouble, code, **details))
-
-    def decide(self, verb: Call) -> Fault | None:
-        """Return the next fault of the script."""
-        waiting = self._next.get(verb)
-        return waiting.popleft() if waiting else None
-
-
-@dataclass
-class Bench:
-    """An open service, and what stands behind it."""
-
-    service: Service
-    account: Account
-    clock: HandClock
-    plan: Scripted
-    sealed: list[str]
-
-    async def submit(self, reference: str = "r", audio: Audio | None = None, **options: Any) -> str:
-        """Send a recording; the seal is noted in `sealed`."""
-
-        async def seal() -> None:
-            self.sealed.append(reference)
-
-        return await self.service.submit(Submission(reference, Options(**options), audio or Tape(b"some audio")), seal)
-
-    def finish_all(self) -> None:
-        """Let the service work off everything."""
-        self.clock.pass_ms(60_000)
-
-
-async def kind_of(call: Callable[..., Any], *args: Any, **named: Any) -> Kind:
-    """Return the kind of the error that the call must end with."""
-    with pytest.raises(ServiceError) as caught:
-        await call(*args, **named)
-    return caught.value.kind
-
-
-class BrokenTape(Tape):
-    """A recording that cannot be read to its end."""
-
-    async def chunks(self) -> AsyncIterator[bytes]:
-        """Yield some, then fail."""
-        yield self.content[:10]
-        raise SourceError("the disk is broken")
-
-
-def stereo_wav() -> bytes:
-    """Return a quarter of a second of silence on two channels."""
-    target = io.BytesIO()
-    with wave.open(target, "wb") as writer:
-        writer.setnchannels(2)
-        writer.setsampwidth(2)
-        writer.setframerate(8000)
-        writer.writeframes(bytes(8000))
-    return target.getvalue()
 
 
 @pytest.mark.anyio

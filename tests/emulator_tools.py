@@ -1,13 +1,25 @@
-"""What the tests of the emulator share: a clock that is set by hand, a recording in memory."""
+"""What the tests of the emulator and of the services share: a clock set by hand, recordings, scripted faults."""
 
 import hashlib
-from collections.abc import AsyncIterator
+import io
+import wave
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 from typing import Any
 
+import pytest
+
+from batcher.emulator.account import Account
 from batcher.emulator.core import Core
+from batcher.emulator.faults import Fault, Trouble
 from batcher.emulator.knobs import Knobs
 from batcher.emulator.objects import Config, File, Recognizer
 from batcher.emulator.recognizers import Echo
+from batcher.emulator.tally import Call
+from batcher.errors import Kind, ServiceError, SourceError
+from batcher.options import Options
+from batcher.service import Audio, Service, Submission
 
 START = 1_700_000_000_000  #: 2023-11-14, in milliseconds
 
@@ -56,3 +68,69 @@ def send(core: Core, reference: str = "r", content: bytes = b"audio", key: str =
     with core.enter(key).upload(reference, Config(**config)) as upload:
         upload.add(content)
         return upload.accept()
+
+
+class Scripted:
+    """A plan that does what the test says, one fault per call, and then nothing."""
+
+    def __init__(self) -> None:
+        self._next: dict[Call, deque[Fault]] = {}
+
+    def add(self, call: Call, trouble: Trouble, code: str = "UNAVAILABLE", **details: int) -> None:
+        """Let the next call of this verb go wrong."""
+        self._next.setdefault(call, deque()).append(Fault(trouble, code, **details))
+
+    def decide(self, verb: Call) -> Fault | None:
+        """Return the next fault of the script."""
+        waiting = self._next.get(verb)
+        return waiting.popleft() if waiting else None
+
+
+@dataclass
+class Bench:
+    """An open service, and what stands behind it."""
+
+    service: Service
+    account: Account
+    clock: HandClock
+    plan: Scripted
+    sealed: list[str]
+
+    async def submit(self, reference: str = "r", audio: Audio | None = None, **options: Any) -> str:
+        """Send a recording; the seal is noted in `sealed`."""
+
+        async def seal() -> None:
+            self.sealed.append(reference)
+
+        return await self.service.submit(Submission(reference, Options(**options), audio or Tape(b"some audio")), seal)
+
+    def finish_all(self) -> None:
+        """Let the service work off everything."""
+        self.clock.pass_ms(60_000)
+
+
+async def kind_of(call: Callable[..., Any], *args: Any, **named: Any) -> Kind:
+    """Return the kind of the error that the call must end with."""
+    with pytest.raises(ServiceError) as caught:
+        await call(*args, **named)
+    return caught.value.kind
+
+
+class BrokenTape(Tape):
+    """A recording that cannot be read to its end."""
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """Yield some, then fail."""
+        yield self.content[:10]
+        raise SourceError("the disk is broken")
+
+
+def stereo_wav() -> bytes:
+    """Return a quarter of a second of silence on two channels."""
+    target = io.BytesIO()
+    with wave.open(target, "wb") as writer:
+        writer.setnchannels(2)
+        writer.setsampwidth(2)
+        writer.setframerate(8000)
+        writer.writeframes(bytes(8000))
+    return target.getvalue()

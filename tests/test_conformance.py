@@ -3,6 +3,8 @@
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
+import pytest
+
 from batcher.emulator.core import Core
 from batcher.emulator.faults import Plan
 from batcher.emulator.grpc_face import GrpcFace, listen
@@ -10,6 +12,18 @@ from batcher.service import Service
 from batcher.service.grpc import open_grpc
 from batcher.service.simulated import Pace, open_simulated
 from tests.conformance import Conformance
+
+
+@pytest.fixture(scope="module")
+def anyio_backend() -> str:
+    """Run all tests of this module on one loop (see `one_loop`)."""
+    return "asyncio"
+
+
+@pytest.fixture(scope="module", autouse=True)
+async def one_loop(anyio_backend: str) -> AsyncIterator[None]:
+    """Keep the loop open between tests: grpc tidies up after a cancelled call in the loop that made it."""
+    yield  # noqa: PT022 - a fixture that returned would let the loop go
 
 
 class TestSimulated(Conformance):

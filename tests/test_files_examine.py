@@ -272,8 +272,7 @@ def test_no_damage_to_a_header_raises(data: st.DataObject) -> None:
 def test_ffmpeg_says_nothing_on_stderr(tmp_path: Path) -> None:
     """The terminal belongs to the batch; and FFmpeg is not loaded before a file is looked into."""
     video = write_video(tmp_path / "a.mp4", sound=True)
-    content = video.read_bytes()
-    video.write_bytes(content.replace(b"trak", b"trbk", 1))
+    os.truncate(video, video.stat().st_size // 2)  # its index is at the end
     program = (
         "import os, sys; from batcher.files import examine; from batcher.model import FileBounds; "
         "assert 'av' not in sys.modules; import av.logging; av.logging.restore_default_callback(); print(examine(os.fsencode(sys.argv[1]), True, FileBounds(), False).verdict)"
@@ -281,4 +280,4 @@ def test_ffmpeg_says_nothing_on_stderr(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", program, str(video)], capture_output=True, text=True, check=True, timeout=60
     )
-    assert (done.stdout.strip() in {"suitable", "unsuitable"}, done.stderr) == (True, "")
+    assert (done.stdout, done.stderr) == ("unsuitable\n", "")

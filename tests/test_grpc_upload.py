@@ -80,7 +80,6 @@ async def test_an_early_refusal_keeps_its_code_and_is_not_sealed(
 
 async def test_a_refusal_that_came_while_the_recording_was_read_is_not_sealed(fake: Fake, service: Service) -> None:
     """Also when no message was on its way to meet it."""
-
     refusing = anyio.Event()
 
     class Slow(Tape):

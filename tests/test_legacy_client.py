@@ -22,8 +22,7 @@ from batcher.emulator.server import EmulatorSettings, Running, serve
 from batcher.options import ContextEntry, Options
 from batcher.service import Submission
 from batcher.service.grpc import open_grpc
-from tests.conformance import stereo_wav
-from tests.emulator_tools import Tape
+from tests.emulator_tools import Tape, stereo_wav
 
 VERSION = "1.10.1"
 ENVIRONMENT = Path(__file__).parent.parent / ".venv-legacy"

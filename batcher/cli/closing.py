@@ -1,16 +1,12 @@
 """The last lines of a run, and what `status` says: what was done, what failed and why, and what to type next."""
 
-import json
-import os
 import re
-import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from batcher.cli import words
+from batcher.cli.memory import run_again
 from batcher.cli.place import Place
-from batcher.files import WalkProblem
 from batcher.model import Cause
 from batcher.states import State
 from batcher.store.reader import MOST_GROUPED, Counts, Ended
@@ -65,33 +61,6 @@ def group_lines(title: str, total: int, ended: Sequence[Ended]) -> Iterator[str]
         yield f"  and {len(groups) - MOST_GROUPS} other reasons"
 
 
-def problem_lines(problems: Sequence[WalkProblem]) -> Iterator[str]:
-    """Yield what a scan could not look into."""
-    if problems:
-        yield f"not looked into {words.number(len(problems))}:"
-        yield from (f"  {words.name(problem.path)}: {show_text(problem.reason)}" for problem in problems[:EXAMPLES])
-        if len(problems) > EXAMPLES:
-            yield f"  and {words.number(len(problems) - EXAMPLES)} more"
-
-
-def remember_run(place: Place, arguments: Sequence[str]) -> None:
-    """Keep how `run` was called, so that later words can say what to type."""
-    text = json.dumps({"directory": str(Path.cwd()), "arguments": list(arguments)})
-    place.last_run.write_text(text, "utf-8")
-
-
-def run_again(place: Place) -> str:
-    """Return the command that goes on with this batch, ready to be typed."""
-    try:
-        known = json.loads(place.last_run.read_text("utf-8"))
-        directory, command = Path(known["directory"]), shlex.join(["batcher", *known["arguments"]])
-    except (OSError, ValueError, KeyError, TypeError):
-        return f"batcher run INPUT -o {words.quoted(place.out)}"
-    if not command.isprintable():
-        return "the same `batcher run` command as before"
-    return command if directory == Path.cwd() else f"cd {shlex.quote(os.fspath(directory))} && {command}"
-
-
 def retry_command(place: Place, failed: Sequence[Ended]) -> str:
     """Return the command that has failed jobs tried again, by name as far as names can be typed."""
     out = words.quoted(place.out)
@@ -110,8 +79,13 @@ def next_steps(place: Place, counts: Counts, failed: Sequence[Ended]) -> list[st
     if unread and not counts.unfinished.jobs:
         steps.append(f"next: {run_again(place)}   (what could not be read is looked at again)")
     if others:
-        steps.append(f"next: {retry_command(place, others)}   (when the reason is mended; it may be billed again)")
+        steps.append(f"next: {retry_command(place, others)}   ({_retry_note(others)})")
     return steps
+
+
+def _retry_note(failed: Sequence[Ended]) -> str:
+    paid = any(job.cause in (Cause.SERVICE, Cause.VANISHED) for job in failed)
+    return "may be billed again, and then run again" if paid else "when the reason is mended, and then run again"
 
 
 def left_line(counts: Counts) -> str:

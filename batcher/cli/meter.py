@@ -1,6 +1,6 @@
 """What a run's progress amounts to: pure arithmetic on counts, moves and bytes, no I/O."""
 
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass
 
 from batcher.engine import Pulse
@@ -54,6 +54,8 @@ class Meter:
     """Follows one run. Times are UTC milliseconds, given by the caller."""
 
     def __init__(self, start: int) -> None:
+        self.deletions = 0  #: objects deleted at the service
+        self.events: Counter[Event] = Counter()
         self._start = start
         self._ended: dict[State, set[int]] = {state: set() for state in (State.FAILED, State.SKIPPED)}
         self._done = 0
@@ -68,6 +70,7 @@ class Meter:
 
     def moved(self, move: Move) -> None:
         """Take note of a committed move."""
+        self.events[move.event] += 1
         if move.source in self._ended:
             self._ended[move.source].discard(move.job)
         if move.target in self._ended:

@@ -11,7 +11,7 @@ OutOption = Annotated[
 ]
 Jobs = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[PATH|ID]...", help="Recordings by name, or jobs by id.", show_default=False),
+    typer.Argument(metavar="PATH|ID", help="Recordings by name, or jobs by id.", show_default=False),
 ]
 One = Annotated[str, typer.Argument(metavar="PATH|ID", help="A recording by name, or a job by id.")]
 Every = Annotated[bool, typer.Option("--all", help="Every job that it fits.")]
@@ -36,7 +36,8 @@ Settle = Annotated[
     str | None, _option("--settle", text="How long after a lost answer absence is proof.", metavar="SECONDS")
 ]
 Format = Annotated[
-    list[str] | None, _option("--format", "-f", text="Formats to write, with commas: txt,json,srt,vtt.", metavar="NAMES")
+    list[str] | None,
+    _option("--format", "-f", text="Formats to write, with commas: txt,json,srt,vtt.", metavar="NAMES"),
 ]
 Model = Annotated[str | None, _option("--model", text="The service's model.", metavar="NAME")]
 MaxPending = Annotated[str | None, _option("--max-pending", text="The account's limit of pending files.", metavar="N")]
@@ -44,9 +45,7 @@ MaxStored = Annotated[str | None, _option("--max-stored", text="The account's li
 MaxFileSize = Annotated[
     str | None, _option("--max-file-size", text="Skip larger recordings, like 500MB.", metavar="SIZE")
 ]
-MaxDuration = Annotated[
-    str | None, _option("--max-duration", text="Skip longer recordings, like 5h.", metavar="TIME")
-]
+MaxDuration = Annotated[str | None, _option("--max-duration", text="Skip longer recordings, like 5h.", metavar="TIME")]
 UploadConcurrency = Annotated[
     str | None, _option("--upload-concurrency", text="How many recordings are sent at once.", metavar="N")
 ]
@@ -56,18 +55,8 @@ Include = Annotated[
 Exclude = Annotated[
     list[str] | None, _option("--exclude", text="Leave out what matches. Repeatable.", metavar="PATTERN")
 ]
-Progress = Annotated[
-    str | None, _option("--progress", text="auto, bar, plain, json or none.", metavar="VIEW")
-]
+Progress = Annotated[str | None, _option("--progress", text="auto, bar, plain, json or none.", metavar="VIEW")]
 LogLevel = Annotated[str | None, _option("--log-level", text="debug, info, warning or error.", metavar="LEVEL")]
 MinFreeSpace = Annotated[
     str | None, _option("--min-free-space", text="Send nothing new with less disk space free.", metavar="SIZE")
 ]
-
-
-def given(**values: object) -> dict[str, object]:
-    """Return the flags that were given; names of formats may stand in one text or in several."""
-    flags = {name: value for name, value in values.items() if value is not None and value != []}
-    if "format" in flags:
-        flags["format"] = ",".join(values["format"])  # type: ignore[arg-type]
-    return flags

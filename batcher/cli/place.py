@@ -51,9 +51,17 @@ def place_of(out: Path, db: str | Path | None) -> Place:
 def locate(out: Path, db: Path | None, config: Path | None = None) -> Place:
     """Return the place of a batch for the verbs that only look: no settings are checked, so it is quick.
 
-    The table is found as `run` finds it: flag, then ``BATCHER_DB``, then the configuration file.
+    The table is found as `run` finds it: flag (also one of the latest run), ``BATCHER_DB``, configuration file.
     """
-    return place_of(out, db or os.environ.get("BATCHER_DB") or _db_in_file(config))
+    given = db or _remembered_db(out)
+    return place_of(out, given or os.environ.get("BATCHER_DB") or _db_in_file(config))
+
+
+def _remembered_db(out: Path) -> str:
+    from batcher.cli.memory import remembered_flags  # noqa: PLC0415 - it needs a place itself
+
+    value = remembered_flags(place_of(out, None)).get("db")
+    return value if isinstance(value, str) else ""
 
 
 def _db_in_file(config: Path | None) -> str:

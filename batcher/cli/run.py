@@ -10,13 +10,12 @@ import structlog
 import typer
 
 from batcher.cli import options as opt
-from batcher.cli import screen
-from batcher.cli.closing import remember_run
 from batcher.cli.display import Display, new_view
 from batcher.cli.key import require_key
-from batcher.cli.place import Place, config_file, place_of
-from batcher.cli.session import Order, Outcome, conduct, prepare
-from batcher.cli.settings import read_settings
+from batcher.cli.memory import remember_run
+from batcher.cli.place import config_file, place_of
+from batcher.cli.session import Order, conduct, prepare
+from batcher.cli.settings import given, read_settings
 from batcher.cli.summary import close_run
 from batcher.clock import SystemClock
 from batcher.errors import UsageError
@@ -27,7 +26,8 @@ from batcher.text import show_path
 _log = structlog.get_logger()
 
 Inputs = Annotated[
-    list[Path], typer.Argument(metavar="INPUT...", help="Directories of recordings, or single ones.", show_default=False)
+    list[Path],
+    typer.Argument(metavar="INPUT", help="Directories of recordings, or single ones.", show_default=False),
 ]
 
 
@@ -56,36 +56,41 @@ def command(
     min_free_space: opt.MinFreeSpace = None,
     log_level: opt.LogLevel = None,
 ) -> None:
-    """Transcribe recordings into OUT, until nothing is left; the same command again goes on where it ended."""
-    given = {name: value for name, value in locals().items() if name not in {"inputs", "out", "config"}}
-    order = _order(inputs, out, config, opt.given(**given))
+    """Turn recordings into transcripts in OUT.
+
+    Works until nothing is left; the same command again goes on where it ended.
+    """
+    order = _order(inputs, out, config, given(locals()))
     prepare(order.place)
     clock = SystemClock()
     with hold(order.place.lock), open_log(order.place.log, order.settings.log_level, clock, order.key.value):
-        remember_run(order.place, sys.argv[1:])
+        remember_run(order.place, sys.argv[1:], order.flags)
         raise typer.Exit(run(order, clock))
 
 
 def _order(inputs: Sequence[Path], out: Path, config: Path | None, flags: dict[str, object]) -> Order:
     """Decide everything, and refuse what cannot work, before anything is opened."""
     file = config_file(config)
-    sources, settings = read_settings(file, flags)
+    settings = read_settings(file, flags)
     plan = settings.plan()
     key = require_key(settings.key_file)
     for path in inputs:
         if not path.exists():
             raise UsageError(f"there is no {show_path(os.fsencode(path))}", hint="Check the spelling of the input.")
-    return Order(place_of(out, settings.db), settings, plan, key, inputs, sources, file)
+    return Order(place_of(out, settings.db), settings, plan, key, inputs, file, flags)
 
 
 def run(order: Order, clock: SystemClock) -> int:
-    """Run an order that is ready and return the exit code. The caller holds the lock and has the log open."""
-    display = Display(new_view(order.settings.progress), order.place, clock)
+    """Run an order with the display that the settings ask for. The caller holds the lock and has the log open."""
+    return run_with(order, Display(new_view(order.settings.progress), order.place, clock), clock)
+
+
+def run_with(order: Order, display: Display, clock: SystemClock) -> int:
+    """Run an order, say how it ended, and return the exit code. Raises what stopped it."""
     _log.info("run began", inputs=[os.fspath(path) for path in order.inputs], formats=order.plan.formats)
     outcome = conduct(order, display, clock)
-    code = close_run(order.place, display, outcome)
+    code = close_run(order.place, display, outcome, clock.now())
     _log.info("run ended", exit_code=code, stop=str(outcome.stop or ""))
+    if outcome.stop is not None:
+        raise outcome.stop
     return code
-
-
-__all__ = ["Outcome", "Place", "command", "run", "screen"]

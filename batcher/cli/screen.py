@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Iterable
+from typing import TextIO
 
 from batcher.errors import BatcherError
 from batcher.text import show_text
@@ -26,6 +27,11 @@ def say(lines: Iterable[str]) -> None:
         sys.stdout.flush()
     except OSError:
         give_up_stdout()
+
+
+def stdout() -> TextIO:
+    """Return where lines are printed now."""
+    return sys.stdout
 
 
 def give_up_stdout() -> None:

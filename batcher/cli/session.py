@@ -7,7 +7,7 @@ import os
 import signal
 import sqlite3
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,18 +18,20 @@ import anyio.abc
 import structlog
 
 from batcher import killpoints
-from batcher.cli import screen
 from batcher.cli.display import Display
 from batcher.cli.key import Key
+from batcher.cli.meter import Meter
 from batcher.cli.place import Place
+from batcher.cli.settings import read_settings
 from batcher.clock import Dice, SystemClock
-from batcher.config import Settings, Sources
+from batcher.config import Settings
 from batcher.disk import Recording
 from batcher.engine import Engine
 from batcher.errors import BatcherError, MachineRefuses, UsageError
 from batcher.files import WalkProblem, WalkRules, offload, private_directory, sweep_temporaries
 from batcher.local_disk import LocalDisk
 from batcher.model import Job, Limits
+from batcher.service import Service
 from batcher.service.grpc import open_grpc
 from batcher.stages.context import Plan
 from batcher.store.db import Database, open_database
@@ -51,8 +53,8 @@ class Order:
     plan: Plan
     key: Key
     inputs: Sequence[Path] = ()
-    sources: Sources | None = None  #: how to read the settings again when their file changes
-    config: Path | None = None
+    config: Path | None = None  #: looked at for changed limits while the run goes on
+    flags: Mapping[str, object] = field(default_factory=dict)  #: what was given on the command line
     seconds: float | None = None  #: end after so long with what is left
 
 
@@ -109,9 +111,10 @@ def _sorted_error(group: BaseExceptionGroup[BaseException]) -> BatcherError:
 
 
 async def _conduct(order: Order, display: Display, clock: SystemClock, outcome: Outcome) -> None:
-    disk = _disk(order, display)
+    disk = _MeteredDisk(order, display.meter)
     await offload(sweep_temporaries, order.place.out)
-    async with _open_table(order.place.db) as database, _open_service(order) as service:
+    async with _open_table(order.place.db) as database, _open_service(order) as connection:
+        service = _WatchedService(connection, display.meter)
         engine = Engine(
             clock=clock,
             dice=Dice(),
@@ -120,6 +123,7 @@ async def _conduct(order: Order, display: Display, clock: SystemClock, outcome: 
             disk=disk,
             plan=order.plan,
             listener=display.moved,
+            compute=offload,
         )
         display.start(engine.pulse)
         async with anyio.create_task_group() as helpers:
@@ -127,8 +131,10 @@ async def _conduct(order: Order, display: Display, clock: SystemClock, outcome: 
             helpers.start_soon(_follow_config, engine, display, order)
             helpers.start_soon(_end_in_time, engine, order.seconds)
             outcome.stop = await engine.run()
+            outcome.problems = disk.problems
             helpers.cancel_scope.cancel()
-    outcome.problems = disk.problems
+        # Before the table is closed: its last reader keeps SQLite from tidying up.
+        await offload(display.stop)
 
 
 @asynccontextmanager
@@ -146,7 +152,7 @@ async def _open_table(path: Path) -> AsyncIterator[Database]:
         await context.__aexit__(None, None, None)
 
 
-def _open_service(order: Order) -> AbstractAsyncContextManager[object]:
+def _open_service(order: Order) -> AbstractAsyncContextManager[Service]:
     settings = order.settings
     return open_grpc(settings.host, order.key.value, ca_file=settings.ca_file, insecure=settings.insecure)
 
@@ -182,7 +188,7 @@ def _leave(number: int, _frame: FrameType | None) -> None:
 
 async def _follow_config(engine: Engine, display: Display, order: Order) -> None:
     """Take over changed limits from the configuration file while the run goes on."""
-    if order.config is None or order.sources is None:
+    if order.config is None:
         return
     seen, limits = _changed_at(order.config), order.settings.limits()
     while True:
@@ -196,9 +202,8 @@ async def _follow_config(engine: Engine, display: Display, order: Order) -> None
 
 def _take_limits(engine: Engine, display: Display, order: Order, limits: Limits) -> Limits:
     """Read the file again; what cannot be understood is told, and changes nothing."""
-    assert order.sources is not None
     try:
-        latest = order.sources.again(order.config).load().limits()
+        latest = read_settings(order.config, order.flags).limits()
     except UsageError as error:
         display.note(f"The changed configuration is not used: {error}")
         return limits
@@ -223,9 +228,14 @@ async def _end_in_time(engine: Engine, seconds: float | None) -> None:
 
 
 class _MeteredDisk(LocalDisk):
-    """The disk, with every byte that is read for sending counted."""
+    """The disk of one order, with every byte that is read for sending counted."""
 
-    display: Display
+    def __init__(self, order: Order, meter: Meter) -> None:
+        settings, place = order.settings, order.place
+        rules = WalkRules(settings.include, settings.exclude, os.fsencode(place.out))
+        raw = bool(order.plan.options.audio_format)
+        super().__init__(order.inputs, place.out, place.state, rules=rules, bounds=order.plan.bounds, raw=raw)
+        self._meter = meter
 
     def recording(self, job: Job) -> AbstractAsyncContextManager[Recording]:
         return self._metered(super().recording(job))
@@ -233,15 +243,28 @@ class _MeteredDisk(LocalDisk):
     @asynccontextmanager
     async def _metered(self, opening: AbstractAsyncContextManager[Recording]) -> AsyncIterator[Recording]:
         async with opening as recording:
-            yield _Metered(recording, self.display)
+            yield _Metered(recording, self._meter)
+
+
+class _WatchedService:
+    """The service, with what is deleted there counted."""
+
+    def __init__(self, service: Service, meter: Meter) -> None:
+        self.name, self.poll_seconds = service.name, service.poll_seconds
+        self.submit, self.survey, self.fetch = service.submit, service.survey, service.fetch
+        self._service, self._meter = service, meter
+
+    async def delete(self, remote: str) -> None:
+        await self._service.delete(remote)
+        self._meter.deletions += 1
 
 
 class _Metered:
-    """A recording that tells the display of its bytes."""
+    """A recording that tells the meter of its bytes."""
 
-    def __init__(self, recording: Recording, display: Display) -> None:
+    def __init__(self, recording: Recording, meter: Meter) -> None:
         self._recording = recording
-        self._display = display
+        self._meter = meter
         self.size = recording.size
 
     @property
@@ -250,27 +273,5 @@ class _Metered:
 
     async def chunks(self) -> AsyncIterator[bytes]:
         async for chunk in self._recording.chunks():
-            self._display.meter.sent(len(chunk))
+            self._meter.sent(len(chunk))
             yield chunk
-
-
-def _disk(order: Order, display: Display) -> LocalDisk:
-    rules = WalkRules(order.settings.include, order.settings.exclude, os.fsencode(order.place.out))
-    disk = _MeteredDisk(
-        order.inputs,
-        order.place.out,
-        order.place.state,
-        rules=rules,
-        bounds=order.plan.bounds,
-        raw=bool(order.plan.options.audio_format),
-    )
-    disk.display = display
-    return disk
-
-
-def screen_name(path: Path) -> str:
-    """Return a path for people."""
-    return show_path(os.fsencode(path))
-
-
-__all__ = ["Order", "Outcome", "conduct", "prepare", "screen", "screen_name"]

@@ -10,7 +10,6 @@ from typing import Protocol, TextIO
 
 from batcher.cli import words
 from batcher.cli.meter import Snapshot
-from batcher.logs import iso
 from batcher.states import FACTS, State
 from batcher.store.table import Move
 from batcher.text import show_text
@@ -91,9 +90,14 @@ class JsonView(PlainView):
 
     seconds = JSON_SECONDS
 
+    @staticmethod
+    def line(event: str, at: int, **facts: object) -> str:
+        """Return one event as its line."""
+        return json.dumps({"event": event, "at": words.iso(at), **facts})
+
     def emit(self, event: str, at: int, **facts: object) -> None:
         """Print one event."""
-        self._print(json.dumps({"event": event, "at": iso(at), **facts}))
+        self._print(self.line(event, at, **facts))
 
     def show(self, snapshot: Snapshot) -> None:
         """Print a `status`."""

@@ -22,4 +22,5 @@ def about(job: Job, stored: Stored, batch: str) -> About:
         reference=stored.reference,
         remote=stored.remote,
         batch=batch,
+        times={"sent": job.sealed_at} if job.sealed_at is not None else {},
     )

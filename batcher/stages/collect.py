@@ -1,13 +1,14 @@
 """Collect: fetch → commit → render → delete; and delete what failed, was cancelled or belongs to no job."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
+from typing import TypeVar
 
 from batcher.errors import Kind, MachineRefuses, ServiceError
 from batcher.files import OutputError
 from batcher.killpoints import reach
-from batcher.model import Cause, Job
-from batcher.render import render
+from batcher.model import Cause, Job, Transcript
+from batcher.render import About, render
 from batcher.stages.about import about
 from batcher.stages.context import COLLECTED, Context
 from batcher.states import Event, State
@@ -16,6 +17,10 @@ from batcher.store.table import Ledger
 from batcher.transcripts import pack
 
 Extra = tuple[str, int]
+T = TypeVar("T")
+
+#: Packing and rendering take 5 to 10 µs a word and format; more words than this are not worked on in the loop.
+LONG_WORDS = 500
 
 
 class Collect:
@@ -69,9 +74,8 @@ class Collect:
         context = self._context
         transcript = await context.service.fetch(job.remote)
         reach("fetched")
-        keep = partial(
-            transcripts.keep, job=job, api=context.service.name, transcript=transcript, body=pack(transcript)
-        )
+        body = await self._make(transcript, partial(pack, transcript))
+        keep = partial(transcripts.keep, job=job, api=context.service.name, transcript=transcript, body=body)
         await context.table.transact(keep)
         reach("transcript-committed")
 
@@ -80,9 +84,18 @@ class Collect:
         assert job.transcript is not None
         stored = await context.table.transact(lambda ledger: transcripts.read(ledger, job.transcript or 0))
         facts = about(job, stored, context.batch.id)
-        outputs = [(f"{job.output}.{name}", render(name, stored.transcript, facts)) for name in context.plan.formats]
+        outputs = await self._make(stored.transcript, partial(self._outputs, job, stored.transcript, facts))
         await context.disk.write(outputs, replace=bool(job.formats))
         reach("rendered")
+
+    def _outputs(self, job: Job, transcript: Transcript, facts: About) -> list[tuple[str, bytes]]:
+        return [(f"{job.output}.{name}", render(name, transcript, facts)) for name in self._context.plan.formats]
+
+    async def _make(self, transcript: Transcript, work: Callable[[], T]) -> T:
+        """Run `work` on a transcript: here when it is short, off the event loop when it would hold it up."""
+        if sum(len(part.words) for part in transcript.parts) < LONG_WORDS:
+            return work()
+        return await self._context.compute(work)
 
     async def _finish(self, job: Job) -> None:
         """Render a committed transcript, then clear the service of it."""

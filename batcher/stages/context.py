@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
 
 from anyio import CancelScope, Event
 
@@ -17,6 +18,21 @@ from batcher.states import FINAL_STATES, HELD_STATES, State
 from batcher.store.claim import Batch
 from batcher.store.table import Move, Table
 from batcher.wakeup import Wakeup
+
+T = TypeVar("T")
+
+
+class Compute(Protocol):
+    """Runs a function that takes long where it does not hold up the event loop."""
+
+    async def __call__(self, work: Callable[[], T], /) -> T:
+        """Return what `work` returns."""
+
+
+async def compute_inline(work: Callable[[], T], /) -> T:
+    """Run it here and now: for a simulated night, which may not use threads."""
+    return work()
+
 
 COLLECTED = (State.COMPLETED, State.STORED, State.FAILING, State.CANCELLING, State.RENDERING)
 
@@ -87,6 +103,7 @@ class Context:
     disk: Disk
     plan: Plan
     batch: Batch
+    compute: Compute
     headroom: Headroom
     residence: Residence
     bells: Bells = field(default_factory=Bells)

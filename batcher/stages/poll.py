@@ -7,7 +7,7 @@ from typing import cast
 import anyio
 
 from batcher.errors import AccountRefused, Kind, ServiceError
-from batcher.judgement import Judgement, Scene
+from batcher.judgement import Judgement, Scene, Settle
 from batcher.killpoints import reach
 from batcher.stages.context import COLLECTED, Context
 from batcher.states import Event
@@ -24,6 +24,7 @@ class Outlook:
     """What the table says about when to look again, and whether anything is left to do."""
 
     oldest: int | None  #: since when the oldest job has been at the service
+    proof: int | None  #: from when on a listing can prove that an uncertain job is not there
     unfinished: int
     collecting: bool  #: something of ours waits to be fetched or deleted
     unsettled: bool  #: an upload of an earlier run was not judged yet
@@ -118,28 +119,44 @@ class Poll:
         if self._failures:
             probe = min(LONGEST_PROBE_SECONDS, 0.5 * 2.0 ** min(self._failures, 10))
             return max(shortest, probe * context.dice.stream("probe").uniform(0.8, 1.0))
-        outlook = await context.table.transact(look_out)
+        outlook = await context.table.transact(partial(look_out, settle=context.plan.settle))
         if context.survey_wanted or (outlook.unfinished == 0 and context.scanned.is_set()):
             return shortest
         if not context.plan.admit and not outlook.collecting:
             return shortest
-        age = None if outlook.oldest is None else (context.clock.now() - outlook.oldest) / 1000
-        return context.residence.next_look(age)
+        return max(shortest, self._until_due(outlook))
+
+    def _until_due(self, outlook: Outlook) -> float:
+        """Return when a listing can next tell something new, in seconds after the latest one."""
+        context = self._context
+        now = context.clock.now()
+        age = None if outlook.oldest is None else (now - outlook.oldest) / 1000
+        look = context.residence.next_look(age)
+        if outlook.proof is None:
+            return look
+        since_look = anyio.current_time() - self._looked
+        return min(look, since_look + max(0.0, (outlook.proof - now) / 1000))
 
 
 def _apply(ledger: Ledger, scene: Scene) -> tuple[Judgement, Outlook]:
-    return survey.apply_survey(ledger, scene), look_out(ledger)
+    return survey.apply_survey(ledger, scene), look_out(ledger, scene.settle)
 
 
 _OLDEST = "SELECT min(since) FROM job WHERE state = 'submitted'"
+_PROOF = """
+    SELECT min(CASE WHEN absent_at IS NULL THEN since + :wait ELSE absent_at + :apart END)
+    FROM job WHERE state = 'uncertain'
+"""
 _UNSETTLED = "SELECT 1 FROM job WHERE state IN ('uploading', 'sealed') LIMIT 1"
 
 
-def look_out(ledger: Ledger) -> Outlook:
+def look_out(ledger: Ledger, settle: Settle) -> Outlook:
     """Read from the table what the next look depends on."""
     ((oldest,),) = ledger.rows(_OLDEST)
+    ((proof,),) = ledger.rows(_PROOF, {"wait": settle.wait_ms, "apart": settle.apart_ms})
     return Outlook(
         oldest=cast("int | None", oldest),
+        proof=cast("int | None", proof),
         unfinished=survey.unfinished(ledger),
         collecting=jobs.exists(ledger, COLLECTED) or survey.any_extra(ledger),
         unsettled=bool(ledger.rows(_UNSETTLED)),

@@ -1,0 +1,41 @@
+# Everything from nothing: each target makes what it needs. `make help` lists them.
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: help test lint types unit demo sim clean format
+
+help: ## list the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+test: lint types unit ## lint, types and tests, from nothing
+
+lint: $(STAMP) ## ruff: rules and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(STAMP) ## mypy, strict
+	$(BIN)/mypy
+
+unit: $(STAMP) ## the tests
+	$(BIN)/python -m pytest
+
+demo: $(STAMP) ## recordings to transcripts on this machine, no key needed
+	$(BIN)/batcher demo -o demo-out
+
+sim: $(STAMP) ## simulated nights: make sim N=500 SEED=0
+	$(BIN)/python -m tests.simulation $(or $(N),100) $(or $(SEED),0)
+
+format: $(STAMP) ## let ruff write the format
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean: ## remove what make made
+	rm -rf $(VENV) .venv-legacy demo-out

@@ -1,0 +1,85 @@
+"""The command line: which verbs there are. A verb's module is imported when the verb is used, not before."""
+
+import signal
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from batcher import __version__
+from batcher.cli import screen
+from batcher.errors import BatcherError
+from batcher.text import show_text
+
+VERBS = (
+    "run", "status", "list", "show", "retry", "cancel", "reconcile", "doctor", "init", "emulate", "demo",
+)  # fmt: skip
+#: Verbs whose names are words of Python's own.
+_MODULES = {"list": "listing"}
+
+
+class Verbs(TyperGroup):
+    """The verbs, each made from the function `command` of its module."""
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - typer's signature
+        """Return the verbs in the order in which they are needed."""
+        return list(VERBS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002
+        """Return the verb, or None when there is none of that name."""
+        if cmd_name not in VERBS:
+            return None
+        function: Callable[..., None] = import_module(f"batcher.cli.{_MODULES.get(cmd_name, cmd_name)}").command
+        alone = typer.Typer(add_completion=False, rich_markup_mode=None)
+        alone.command(cmd_name)(function)
+        return typer.main.get_command(alone)
+
+
+app = typer.Typer(
+    cls=Verbs,
+    name="batcher",
+    help="Turn directories of recordings into transcripts overnight.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        screen.say([f"batcher {__version__}"])
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Show the version."),
+) -> None:
+    del version  # its callback did it
+
+
+def main(arguments: list[str]) -> int:
+    """Run the command and return its exit code; an error is said on stderr in a line or two."""
+    screen.prepare()
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # until a verb has something to wind up, Ctrl-C just ends it
+    verbose = "-v" in arguments or "--verbose" in arguments
+    try:
+        app(args=[word for word in arguments if word not in {"-v", "--verbose"}], prog_name="batcher")
+    except BatcherError as error:
+        screen.complain(error, verbose=verbose)
+        return error.exit_code
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    except Exception as error:
+        if verbose:
+            raise
+        screen.warn(f"batcher: unexpected: {type(error).__name__}: {show_text(str(error))}")
+        screen.warn(
+            "  This is a mistake in batcher; nothing is lost. OUT/.batcher/log.jsonl may tell more, -v shows all."
+        )
+        return 1
+    return 0

@@ -1,0 +1,89 @@
+"""`batcher cancel`: give jobs up, and clear the service of them."""
+
+import structlog
+
+from batcher.cli import options as opt
+from batcher.cli import screen, words
+from batcher.cli.display import Display
+from batcher.cli.key import find_key
+from batcher.cli.memory import remembered_flags, run_again
+from batcher.cli.place import Place, config_file, locate
+from batcher.cli.session import Order, conduct
+from batcher.cli.settings import given, read_settings
+from batcher.cli.views import NoView
+from batcher.cli.wishes import carry_out, chosen
+from batcher.clock import SystemClock
+from batcher.config import Settings
+from batcher.lock import hold
+from batcher.logs import open_log
+from batcher.requests import Request
+from batcher.states import FACTS, State
+from batcher.store.reader import open_reader
+
+OPEN = [state for state, facts in FACTS.items() if not facts.final]
+#: How long the service is given to let go of what was cancelled; the next run goes on with the rest.
+CLEARING_SECONDS = 60.0
+
+_log = structlog.get_logger()
+
+
+def command(
+    out: opt.Out,
+    jobs: opt.Jobs = None,
+    *,
+    every: opt.Every = False,
+    db: opt.Db = None,
+    config: opt.Config = None,
+    api: opt.Api = None,
+    host: opt.Host = None,
+    insecure: opt.Insecure = None,
+    ca_file: opt.CaFile = None,
+    key_file: opt.KeyFile = None,
+) -> None:
+    """Give up jobs that are not finished.
+
+    What is at the service is deleted there as soon as the service lets go of it.
+    """
+    place = locate(out, db, config)
+    file, flags = config_file(config), remembered_flags(place) | given(locals())
+    settings = read_settings(file, flags)
+    with open_reader(place.db) as reader:
+        meant = chosen(reader, place, jobs or [], OPEN, every=every)
+    clock = SystemClock()
+    changed = carry_out(place, Request("cancel", [job.id for job in meant]), clock)
+    if changed is None:
+        screen.say([f"asked the active run to give up {words.count(len(meant), 'job')}; it does so within seconds"])
+        return
+    late = len(meant) - changed
+    screen.say([f"{words.count(changed, 'job')} given up"])
+    if late:
+        screen.say([f"{words.count(late, 'job')} passed over: finished already, or transcribed and to be fetched"])
+    _clear(place, settings, clock)
+
+
+def _clear(place: Place, settings: Settings, clock: SystemClock) -> None:
+    """Clear the service of what was given up, if there is anything and a key to do it with."""
+    if not _held(place):
+        return
+    key = find_key(settings.key_file)
+    if key is None:
+        screen.say(["what is still at the service is deleted by the next run; there is no key now"])
+        return
+    order = Order(place, settings, settings.plan(admit=False), key, seconds=CLEARING_SECONDS)
+    with hold(place.lock), open_log(place.log, settings.log_level, clock, key.value):
+        outcome = conduct(order, Display(NoView(screen.stdout()), place, clock), clock)
+    if outcome.stop is not None:
+        screen.say([f"what is still at the service is deleted by the next run: {run_again(place)}"])
+        raise outcome.stop
+    left = _held(place)
+    done = (
+        f"{words.count(left, 'object')} may still be there; the next run sees to it"
+        if left
+        else "it holds nothing more"
+    )
+    screen.say([f"the service was cleared: {done}"])
+
+
+def _held(place: Place) -> int:
+    with open_reader(place.db) as reader:
+        return reader.counts().of([State.CANCELLING, State.FAILING]).jobs + reader.extras()

@@ -1,0 +1,65 @@
+"""`batcher emulate`: the service on this machine, for trying things out."""
+
+import json
+import signal
+from pathlib import Path
+from typing import Annotated
+
+import anyio
+import typer
+
+from batcher.cli import screen
+from batcher.emulator.knobs import Knobs
+from batcher.emulator.server import EmulatorSettings, RecognizerName, Running, serve
+from batcher.errors import UsageError
+
+_KNOBS = Knobs()
+
+
+def command(
+    *,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 is any free one.")] = 0,
+    recognizer: Annotated[
+        RecognizerName, typer.Option(help="Where the words come from.", show_choices=True)
+    ] = RecognizerName.ECHO,
+    model: Annotated[str, typer.Option(help="For whisper: a model's name or directory.", metavar="NAME")] = "",
+    speed: Annotated[float, typer.Option(min=0.001, help="How many times faster than real time.")] = _KNOBS.speed,
+    pending: Annotated[int, typer.Option(min=0, help="Limit of pending files.")] = _KNOBS.pending,
+    stored: Annotated[int, typer.Option(min=0, help="Limit of stored files.")] = _KNOBS.stored,
+    faults: Annotated[str, typer.Option(help="none, some, many, or rates: lost-after=0.1,…", metavar="PLAN")] = "none",
+    seed: Annotated[int, typer.Option(help="Seed of the faults.")] = 0,
+    report: Annotated[
+        Path | None, typer.Option(help="Write what happened to this file at the end.", metavar="FILE")
+    ] = None,
+) -> None:
+    """Imitate the service on this machine.
+
+    Prints one JSON line when it listens, stops on TERM or Ctrl-C.
+    """
+    settings = EmulatorSettings(
+        port=port,
+        knobs=Knobs(pending=pending, stored=stored, speed=speed),
+        recognizer=recognizer,
+        model=model,
+        must_decode=True,
+        faults=faults,
+        seed=seed,
+    )
+    anyio.run(_serve, settings, report)
+
+
+async def _serve(settings: EmulatorSettings, report: Path | None) -> None:
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async with serve(settings) as running:
+            screen.say([json.dumps({"grpc": running.grpc_url})])
+            async for _signal in signals:
+                break
+        if report is not None:
+            _write(report, running)
+
+
+def _write(report: Path, running: Running) -> None:
+    try:
+        report.write_text(json.dumps(running.core.report(), indent=2) + "\n", "utf-8")
+    except OSError as error:
+        raise UsageError(f"the report cannot be written: {error.strerror or error}") from error

@@ -1,0 +1,29 @@
+"""Finding a job by what a person types: the recording's name, or the job's id."""
+
+import os
+
+from batcher.cli.place import Place
+from batcher.cli.words import quoted
+from batcher.errors import UsageError
+from batcher.model import Job
+from batcher.store.reader import Reader
+from batcher.text import show_text
+
+
+def find(reader: Reader, text: str, place: Place) -> Job:
+    """Return the job that `text` names. Raises UsageError when there is none.
+
+    Only digits are an id (a recording of such a name is ``./123``); anything else is a path, from the present
+    directory or from one of the directories that were scanned.
+    """
+    job = reader.job(int(text)) if text.isascii() and text.isdigit() else _at(reader, os.fsencode(text))
+    if job is None:
+        hint = f"`batcher list {quoted(place.out)}` shows all of them with their ids."
+        raise UsageError(f"this batch has no job {show_text(text)}", hint=hint)
+    return job
+
+
+def _at(reader: Reader, path: bytes) -> Job | None:
+    bases = [os.getcwdb(), *(root for root, _prefix in reader.roots())]  # noqa: PTH109 - bytes
+    places = (os.path.normpath(os.path.join(base, path)) for base in bases)  # noqa: PTH118 - bytes
+    return next((job for place in places if (job := reader.job_at(place)) is not None), None)

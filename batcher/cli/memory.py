@@ -1,0 +1,52 @@
+"""What a batch remembers of its latest `run`: how it was called, so that later words say what to type.
+
+The verbs that take only OUT also work with the options that were given then (where the service is, which formats),
+unless they are told otherwise: asking another service what became of a batch would be told that nothing is there.
+"""
+
+import json
+import os
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import cast
+
+from batcher.cli import words
+from batcher.cli.place import Place
+
+
+def remember_run(place: Place, arguments: Sequence[str], flags: Mapping[str, object]) -> None:
+    """Keep how `run` was called. The key is never among a command's arguments."""
+    content = {"directory": str(Path.cwd()), "arguments": list(arguments), "flags": dict(flags)}
+    place.last_run.write_text(json.dumps(content, default=_absolute), "utf-8")
+
+
+def _absolute(value: object) -> str:
+    assert isinstance(value, Path)
+    return os.path.abspath(value.expanduser())  # noqa: PTH100 - links stay as they are
+
+
+def _recall(place: Place) -> dict[str, object]:
+    try:
+        content = json.loads(place.last_run.read_text("utf-8"))
+    except (OSError, ValueError):  # never run, or cut off: nothing is known
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def remembered_flags(place: Place) -> dict[str, object]:
+    """Return the settings that were given on the latest run's command line."""
+    flags = _recall(place).get("flags")
+    return flags if isinstance(flags, dict) else {}
+
+
+def run_again(place: Place) -> str:
+    """Return the command that goes on with this batch, ready to be typed."""
+    known = _recall(place)
+    if "arguments" not in known or "directory" not in known:
+        return f"batcher run INPUT -o {words.quoted(place.out)}"
+    command = shlex.join(["batcher", *cast("list[str]", known["arguments"])])
+    if not command.isprintable():
+        return "the same `batcher run` command as before"
+    directory = str(known["directory"])
+    return command if directory == str(Path.cwd()) else f"cd {shlex.quote(directory)} && {command}"

@@ -1,0 +1,55 @@
+"""`batcher retry`: what failed, was cancelled or skipped gets another chance."""
+
+from collections.abc import Sequence
+
+from batcher.cli import options as opt
+from batcher.cli import screen, words
+from batcher.cli.memory import run_again
+from batcher.cli.place import locate
+from batcher.cli.wishes import carry_out, chosen
+from batcher.clock import SystemClock
+from batcher.model import Cause, Job
+from batcher.requests import Request
+from batcher.states import Event, State, accepts
+from batcher.store.reader import open_reader
+
+AGAIN = (State.FAILED, State.CANCELLED, State.SKIPPED)
+#: Causes that prove that the service has accepted nothing, or that its transcript is safe here.
+_UNPAID = (Cause.SOURCE, Cause.UNSUITABLE, Cause.REFUSED, Cause.OUTPUT)
+
+
+def command(
+    out: opt.Out, jobs: opt.Jobs = None, *, every: opt.Every = False, db: opt.Db = None, config: opt.Config = None
+) -> None:
+    """Try failed, cancelled or skipped jobs again.
+
+    An active run takes them up, otherwise the next one does. With --all: every one of them.
+    """
+    place = locate(out, db, config)
+    with open_reader(place.db) as reader:
+        meant = chosen(reader, place, jobs or [], AGAIN, every=every)
+    fitting = [job for job in meant if accepts(job.state, Event.RETRY)]
+    screen.say(_passed_over(meant))
+    if not fitting:
+        screen.say(["nothing to try again"])
+        return
+    changed = carry_out(place, Request("retry", [job.id for job in fitting]), SystemClock())
+    screen.say(_billing(fitting))
+    if changed is None:
+        screen.say([f"asked the active run to try {words.count(len(fitting), 'job')} again; it does so within seconds"])
+    else:
+        screen.say([f"{words.count(changed, 'job')} will be tried again", f"next: {run_again(place)}"])
+
+
+def _passed_over(meant: Sequence[Job]) -> list[str]:
+    return [
+        f"passed over: {words.name(job.path)} is {job.state}" for job in meant if not accepts(job.state, Event.RETRY)
+    ]
+
+
+def _billing(jobs: Sequence[Job]) -> list[str]:
+    """Return a plain warning about jobs that the service had accepted before."""
+    accepted = sum(job.sealed_at is not None and job.cause not in _UNPAID for job in jobs)
+    if not accepted:
+        return []
+    return [f"warning: {accepted:,} of them had been accepted by the service before and may be billed again"]

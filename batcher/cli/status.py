@@ -1,0 +1,132 @@
+"""`batcher status`: how a batch stands, for a person at seven in the morning."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from batcher.cli import closing, screen, words
+from batcher.cli import options as opt
+from batcher.cli.place import Place, locate
+from batcher.clock import wall_clock
+from batcher.lock import is_held
+from batcher.states import State
+from batcher.store.reader import Counts, Ended, Reader, open_reader
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Everything a status tells, read at one moment. Times are UTC milliseconds."""
+
+    place: Place
+    batch: tuple[str, int, int] | None
+    active: bool
+    now: int
+    latest: int | None
+    counts: Counts
+    extras: int
+    failed: list[Ended]
+    skipped: list[Ended]
+
+
+def command(out: opt.Out, *, as_json: opt.Json = False, db: opt.Db = None, config: opt.Config = None) -> None:
+    """Show how a batch stands.
+
+    Works while a run is active, and when none is.
+
+    --json prints one document: batch, created, runs, active (a run works on it now), last_activity (UTC), files,
+    bytes, duration_ms, states (jobs by public name), at_service (pending and stored of ours at most, extras still
+    to be deleted), failed and skipped (lists of cause, reason, jobs, examples).
+    """
+    place = locate(out, db, config)
+    with open_reader(place.db) as reader:
+        standing = look(place, reader)
+    screen.say([json.dumps(document(standing))] if as_json else lines(standing))
+
+
+def look(place: Place, reader: Reader) -> Standing:
+    """Read how a batch stands."""
+    return Standing(
+        place,
+        reader.batch(),
+        is_held(place.lock),
+        wall_clock(),
+        reader.latest(),
+        reader.counts(),
+        reader.extras(),
+        reader.ended(State.FAILED),
+        reader.ended(State.SKIPPED),
+    )
+
+
+def lines(standing: Standing) -> Iterator[str]:
+    """Yield a status for a person."""
+    counts = standing.counts
+    yield f"{words.name(str(standing.place.out).encode('utf-8', 'surrogateescape'))}: {_verdict(standing)}"
+    for name, found in counts.public().items():
+        if found.jobs:
+            yield f"  {name:<10} {found.jobs:>9,}   {words.size(found.bytes)}"
+    yield f"  {'together':<10} {counts.total.jobs:>9,}   {words.size(counts.total.bytes)}"
+    yield from closing.group_lines("failed", counts.of([State.FAILED]).jobs, standing.failed)
+    yield from closing.group_lines("skipped", counts.of([State.SKIPPED]).jobs, standing.skipped)
+    yield _at_service(standing)
+    if standing.latest is not None:
+        yield f"last activity: {words.local(standing.latest)} ({words.ago(standing.now - standing.latest)} ago)"
+    if not standing.active:
+        yield from closing.next_steps(standing.place, counts, standing.failed)
+
+
+def _verdict(standing: Standing) -> str:
+    """Return the one thing a person wants to know first."""
+    counts = standing.counts
+    left, failed = counts.unfinished.jobs, counts.of([State.FAILED]).jobs
+    if standing.active:
+        return f"a run is active, {words.count(left, 'recording')} to go"
+    if left:
+        return f"no run is active, {words.count(left, 'recording')} left to do"
+    if failed:
+        return f"finished, but {words.count(failed, 'recording')} failed"
+    if not counts.total.jobs:
+        return "empty, no recording was found yet"
+    cancelled = counts.of([State.CANCELLED]).jobs
+    return f"finished, {words.count(cancelled, 'recording')} cancelled" if cancelled else "everything is done"
+
+
+def _at_service(standing: Standing) -> str:
+    counts = standing.counts
+    if not counts.held and not standing.extras:
+        return "at the service: nothing of this batch"
+    extras = f", {words.count(standing.extras, 'object')} to be deleted" if standing.extras else ""
+    return f"at the service: at most {counts.held:,} of this batch, {counts.pending:,} of them pending{extras}"
+
+
+def document(standing: Standing) -> dict[str, object]:
+    """Return a status for JSON."""
+    counts, batch = standing.counts, standing.batch
+    total = counts.total
+    return {
+        "batch": batch[0] if batch else None,
+        "created": words.iso(batch[1]) if batch else None,
+        "runs": batch[2] if batch else 0,
+        "active": standing.active,
+        "last_activity": None if standing.latest is None else words.iso(standing.latest),
+        "files": total.jobs,
+        "bytes": total.bytes,
+        "duration_ms": total.duration_ms,
+        "states": {name: found.jobs for name, found in counts.public().items()},
+        "at_service": {"pending": counts.pending, "stored": counts.held, "extras": standing.extras},
+        "failed": group_documents(standing.failed),
+        "skipped": group_documents(standing.skipped),
+    }
+
+
+def group_documents(ended: list[Ended]) -> list[dict[str, object]]:
+    """Return groups of failed or skipped jobs for JSON."""
+    return [
+        {
+            "cause": group.jobs[0].cause,
+            "reason": group.reason,
+            "jobs": len(group.jobs),
+            "examples": [{"id": job.id, "path": words.raw(job.path)} for job in group.jobs[: closing.EXAMPLES]],
+        }
+        for group in closing.grouped(ended)
+    ]

@@ -1,0 +1,104 @@
+"""How a run ends for the person: the closing lines, or the last JSON object, and the exit code."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from batcher.cli import closing, screen, words
+from batcher.cli.display import Display
+from batcher.cli.meter import Snapshot
+from batcher.cli.place import Place
+from batcher.cli.session import Outcome
+from batcher.cli.views import JsonView, status_facts
+from batcher.files import WalkProblem
+from batcher.states import State
+from batcher.store.reader import Ended, open_reader
+from batcher.text import show_text
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """Everything that is known when a run is over."""
+
+    place: Place
+    outcome: Outcome
+    snapshot: Snapshot
+    failed: list[Ended]
+    skipped: list[Ended]
+
+    @property
+    def code(self) -> int:
+        """Return the exit code."""
+        return self.outcome.exit_code(self.snapshot.counts.of([State.FAILED]).jobs)
+
+
+def close_run(place: Place, display: Display, outcome: Outcome, now: int) -> int:
+    """Say how the run ended and return its exit code. `now` is UTC milliseconds."""
+    if not place.db.exists():
+        return outcome.exit_code(0)
+    with open_reader(place.db) as reader:
+        snapshot = display.meter.snapshot(now, reader.counts(), None)
+        end = End(place, outcome, snapshot, reader.ended(State.FAILED), reader.ended(State.SKIPPED))
+    if isinstance(display.view, JsonView):
+        screen.say([display.view.line("summary", now, **_facts(end))])
+    else:
+        screen.say(closing_lines(end))
+    return end.code
+
+
+def closing_lines(end: End) -> Iterator[str]:
+    """Yield the last lines of a run."""
+    counts, now = end.snapshot.counts, end.snapshot.now
+    yield _headline(end)
+    yield from closing.group_lines(
+        _title("failed", now.failed, len(end.failed)), counts.of([State.FAILED]).jobs, end.failed
+    )
+    yield from closing.group_lines("skipped", counts.of([State.SKIPPED]).jobs, end.skipped)
+    yield from _problem_lines(end.outcome.problems)
+    if left := closing.left_line(counts):
+        yield left
+    if end.outcome.signal is not None:
+        yield "stopped on request; nothing is lost, and what is at the service goes on there"
+    yield from closing.next_steps(end.place, counts, end.failed)
+
+
+def _problem_lines(problems: Sequence[WalkProblem]) -> Iterator[str]:
+    """Yield what a scan could not look into."""
+    if problems:
+        yield f"not looked into {words.number(len(problems))}:"
+        yield from (
+            f"  {words.name(problem.path)}: {show_text(problem.reason)}" for problem in problems[: closing.EXAMPLES]
+        )
+        if len(problems) > closing.EXAMPLES:
+            yield f"  and {words.number(len(problems) - closing.EXAMPLES)} more"
+
+
+def _headline(end: End) -> str:
+    counts, now = end.snapshot.counts, end.snapshot.now
+    cells = [
+        f"done {words.number(counts.of([State.DONE]).jobs)} ({now.done:,} now, {end.snapshot.done_before:,} before)",
+        f"failed {counts.of([State.FAILED]).jobs:,}",
+        f"skipped {counts.of([State.SKIPPED]).jobs:,}",
+    ]
+    if cancelled := counts.of([State.CANCELLED]).jobs:
+        cells.append(f"cancelled {cancelled:,}")
+    cells.append(f"took {words.span(end.snapshot.elapsed)}")
+    if audio := closing.hours(counts):
+        cells.append(audio)
+    return ", ".join(cells)
+
+
+def _title(word: str, now: int, total: int) -> str:
+    return f"{word} ({now:,} now)" if total > now else word
+
+
+def _facts(end: End) -> dict[str, object]:
+    """Return the summary for JSON."""
+    stop = end.outcome.stop
+    return status_facts(end.snapshot) | {
+        "exit_code": end.code,
+        "stopped": None if stop is None else {"message": show_text(str(stop)), "hint": show_text(stop.hint)},
+        "signal": end.outcome.signal,
+        "failed": [{"cause": g.cause, "reason": g.reason, "jobs": len(g.jobs)} for g in closing.grouped(end.failed)],
+        "skipped": [{"cause": g.cause, "reason": g.reason, "jobs": len(g.jobs)} for g in closing.grouped(end.skipped)],
+        "not_looked_into": [words.raw(problem.path) for problem in end.outcome.problems],
+    }

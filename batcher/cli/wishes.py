@@ -1,0 +1,65 @@
+"""What `retry` and `cancel` share: which jobs are meant, and having the wish carried out.
+
+While a run holds the batch, the wish is left in the batch's directory and the run carries it out; otherwise it is
+carried out here.
+"""
+
+import os
+from collections.abc import Sequence
+from functools import partial
+
+import anyio
+
+from batcher.cli.find import find
+from batcher.cli.place import Place
+from batcher.clock import SystemClock
+from batcher.errors import BatchHeld, MachineRefuses, UsageError
+from batcher.files import private_directory
+from batcher.lock import hold
+from batcher.model import Job
+from batcher.requests import Request, apply_request
+from batcher.states import State
+from batcher.store.db import open_database
+from batcher.store.reader import Reader
+from batcher.store.table import Table
+
+
+def chosen(reader: Reader, place: Place, names: Sequence[str], states: Sequence[State], *, every: bool) -> list[Job]:
+    """Return the jobs that are meant. Raises UsageError for a name that is none, or when nothing is meant."""
+    if every and names:
+        raise UsageError("give names or --all, not both")
+    if every:
+        return list(reader.jobs(states))
+    if not names:
+        raise UsageError("say which: recordings by name, jobs by id, or --all")
+    return [find(reader, name, place) for name in names]
+
+
+def carry_out(place: Place, request: Request, clock: SystemClock) -> int | None:
+    """Carry a request out and return how many jobs it changed; None when it was left for the active run."""
+    try:
+        with hold(place.lock):
+            return anyio.run(_apply, place, request, clock)
+    except BatchHeld:
+        leave(place, request, clock)
+        return None
+
+
+async def _apply(place: Place, request: Request, clock: SystemClock) -> int:
+    async with open_database(place.db) as database:
+        return await Table(database, clock).transact(partial(apply_request, request=request))
+
+
+def leave(place: Place, request: Request, clock: SystemClock) -> None:
+    """Leave a request for the run that is active: whole or not at all, in the order of requests."""
+    private_directory(place.requests)
+    name = f"{clock.now():015d}-{os.getpid()}"
+    temporary = place.requests / f".{name}.tmp"
+    try:
+        with temporary.open("x", encoding="utf-8") as file:
+            file.write(request.to_json())
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.rename(place.requests / f"{name}.json")
+    except OSError as error:
+        raise MachineRefuses(f"the request cannot be left for the run: {error.strerror or error}") from error

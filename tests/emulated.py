@@ -1,0 +1,111 @@
+"""A running emulator that a test can look into, and the real command as a process."""
+
+import json
+import os
+import subprocess
+import sys
+import wave
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from random import Random
+from typing import TypeVar
+
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+
+from batcher.emulator.account import Account
+from batcher.emulator.knobs import Knobs
+from batcher.emulator.recognizers import echo_text
+from batcher.emulator.server import EmulatorSettings, serve
+
+KEY = "a-key-of-the-tests"
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Emulated:
+    """An emulator on a loop of its own thread, behind real sockets."""
+
+    url: str
+    account: Account
+    portal: BlockingPortal
+
+    def ask(self, question: Callable[[Account], T]) -> T:
+        """Run a function of the account on the emulator's own thread, so that nothing changes meanwhile."""
+        return self.portal.call(question, self.account)
+
+    def command(self, *arguments: str | Path) -> list[str]:
+        """Return a command line of batcher."""
+        return [sys.executable, "-m", "batcher", *map(str, arguments)]
+
+    def environment(self) -> dict[str, str]:
+        """Return the environment in which batcher talks to this emulator."""
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("BATCHER_")}
+        return clean | {"SONIOX_API_KEY": KEY, "BATCHER_HOST": self.url}
+
+    def run(self, *arguments: str | Path, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+        """Run batcher to its end."""
+        return subprocess.run(
+            self.command(*arguments),
+            env=self.environment(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    def start_killed_at(self, point: str, count: int, *arguments: str | Path) -> "subprocess.Popen[str]":
+        """Start batcher so that it kills itself when it reaches `point` for the `count`-th time."""
+        return self.start(*arguments, environment={"BATCHER_KILL": f"{point}:{count}"})
+
+    def start(self, *arguments: str | Path, environment: dict[str, str] | None = None) -> "subprocess.Popen[str]":
+        """Start batcher and go on."""
+        return subprocess.Popen(
+            self.command(*arguments),
+            env=self.environment() | (environment or {}),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+
+@contextmanager
+def emulated(knobs: Knobs | None = None) -> Iterator[Emulated]:
+    """Run an emulator with the echo recognizer for the length of the block."""
+    settings = EmulatorSettings(knobs=knobs or Knobs())
+    with (
+        start_blocking_portal() as portal,
+        portal.wrap_async_context_manager(serve(settings)) as running,
+    ):
+        yield Emulated(running.grpc_url, running.core.account(KEY), portal)
+
+
+def make_recordings(folder: Path, count: int, *, seed: int = 0) -> dict[str, bytes]:
+    """Write so many short recordings, all different, in sub-directories; return their contents by relative name."""
+    chance = Random(seed)
+    made = {}
+    for number in range(count):
+        name = f"{number % 7}/recording-{number:04}.wav"
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with wave.open(str(path), "wb") as file:
+            file.setnchannels(1)
+            file.setsampwidth(2)
+            file.setframerate(8000)
+            file.writeframes(chance.randbytes(1600 + 2 * (number % 50)))
+        made[name] = path.read_bytes()
+    return made
+
+
+def transcripts(out: Path, names: Sequence[str]) -> dict[str, str]:
+    """Return the text of every recording's transcript, by relative name."""
+    return {name: json.loads((out / f"{name}.json").read_text("utf-8"))["text"] for name in names}
+
+
+def expected(contents: dict[str, bytes]) -> dict[str, str]:
+    """Return what the echo recognizer makes of the contents."""
+    return {name: echo_text(sha256(content).digest()) for name, content in contents.items()}
