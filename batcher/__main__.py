@@ -1,5 +1,6 @@
 """Start the command."""
 
+import signal
 import sys
 
 
@@ -11,6 +12,8 @@ def main() -> int:
 
         sys.stdout.write(f"batcher {__version__}\n")
         return 0
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # until a verb has something to wind up, Ctrl-C just ends it
     from batcher.cli.app import main as command  # noqa: PLC0415
 
     return command(arguments)

@@ -180,5 +180,5 @@ def diagram() -> str:
         if ends[0] != ends[1] and event not in edges.setdefault(ends, []):
             edges[ends].append(event)
     lines = [f"    {source} --> {target}: {', '.join(events)}" for (source, target), events in edges.items()]
-    ends = [f"    {facts.public} --> [*]" for facts in FACTS.values() if facts.final]
-    return "\n".join(["stateDiagram-v2", "    [*] --> waiting", *lines, *ends])
+    final = [f"    {facts.public} --> [*]" for facts in FACTS.values() if facts.final]
+    return "\n".join(["stateDiagram-v2", "    [*] --> waiting", *lines, *final])

@@ -14,7 +14,7 @@ from batcher.errors import AccountRefused, Kind, UsageError
 from batcher.service.grpc import open_grpc
 from batcher.service.grpc_channel import open_channel
 from batcher.service.stubs import speech_service_pb2_grpc as rpc
-from tests.grpc_tools import KEY, Fake, failure
+from tests.grpc_tools import KEY, Fake, failure, running
 
 pytestmark = pytest.mark.anyio
 
@@ -98,10 +98,9 @@ async def test_an_unknown_authority_gets_no_key(tmp_path: Path) -> None:
     fake, server = Fake(), grpc.aio.server()
     rpc.add_SpeechServiceServicer_to_server(fake, server)  # type: ignore[no-untyped-call]
     port = server.add_secure_port("localhost:0", grpc.ssl_server_credentials([(private, pem)]))
-    await server.start()
-    async with open_grpc(f"https://localhost:{port}", KEY) as service:
-        assert (await failure(service.survey())).kind is Kind.UNREACHABLE
-        assert fake.calls.total() == 0
-    async with open_grpc(f"https://localhost:{port}", KEY, ca_file=ca_file) as service:
-        assert (await service.survey()).objects == ()
-    await server.stop(None)
+    async with running(server):
+        async with open_grpc(f"https://localhost:{port}", KEY) as service:
+            assert (await failure(service.survey())).kind is Kind.UNREACHABLE
+            assert fake.calls.total() == 0
+        async with open_grpc(f"https://localhost:{port}", KEY, ca_file=ca_file) as service:
+            assert (await service.survey()).objects == ()

@@ -16,7 +16,7 @@ from batcher.service import Service
 from batcher.service import grpc as implementation
 from batcher.service.grpc import open_grpc
 from batcher.service.stubs import speech_service_pb2 as pb
-from tests.grpc_tools import KEY, Fake, Sealing, Tape, aborting, failure, sent, serving
+from tests.grpc_tools import KEY, Fake, Sealing, Tape, aborting, failure, running, sent, serving
 
 pytestmark = pytest.mark.anyio
 
@@ -104,12 +104,10 @@ async def test_an_answer_that_cannot_be_read_is_an_error(caplog: pytest.LogCaptu
         (grpc.method_handlers_generic_handler("soniox.speech_service.SpeechService", handlers),)
     )
     port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    async with open_grpc(f"http://127.0.0.1:{port}", KEY) as service:
+    async with running(server), open_grpc(f"http://127.0.0.1:{port}", KEY) as service:
         for awaitable in (service.survey(), service.fetch("1")):
             assert (await failure(awaitable)).kind is Kind.LATER
         assert (await failure(service.submit(sent(Tape(0)), Sealing()))).kind in {Kind.UNCERTAIN, Kind.HOPELESS}
-    await server.stop(None)
 
 
 def result(text: str) -> pb.GetTranscribeAsyncResultResponse:
@@ -152,7 +150,7 @@ async def test_a_result_that_comes_to_a_standstill_ends(
 
     fake.answer = stalling
     assert (await failure(service.fetch("17"))).kind is Kind.UNREACHABLE
-    await fake.cancelled.wait()
+    await fake.ended.wait()
 
 
 async def test_a_listing_that_never_answers_ends(fake: Fake, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:

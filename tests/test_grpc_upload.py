@@ -40,7 +40,7 @@ async def test_an_upload_is_what_the_service_expects(fake: Fake, service: Servic
     assert (first.config.enable_dictation, first.config.client_request_reference) == (True, "label")
     assert audio == [pb.TranscribeAsyncRequest(audio=bytes(1000))] * 3
     assert last == pb.TranscribeAsyncRequest(eof=True)
-    assert fake.whole
+    assert fake.ended.is_set()
 
 
 async def test_a_large_upload_arrives_whole(fake: Fake, service: Service) -> None:
@@ -123,13 +123,14 @@ async def test_a_lost_answer_is_uncertain_and_nothing_is_sent_twice(fake: Fake, 
 async def test_an_error_of_the_recording_comes_out_and_nothing_is_accepted(
     fake: Fake, service: Service, error: Exception
 ) -> None:
-    """The very object; and the service sees a client that died, not the end of an upload."""
+    """The very object; and the service never gets the end mark."""
     seal = Sealing()
     with pytest.raises(type(error)) as caught:
         await service.submit(sent(Tape(error=error)), seal)
-    await fake.cancelled.wait()
+    await fake.ended.wait()
     assert caught.value is error
-    assert (seal.count, fake.whole) == (0, False)
+    assert seal.count == 0
+    assert not any(request.eof for request in fake.uploaded)
 
 
 async def test_an_error_of_the_seal_comes_out_and_nothing_is_accepted(fake: Fake, service: Service) -> None:
@@ -140,8 +141,7 @@ async def test_an_error_of_the_seal_comes_out_and_nothing_is_accepted(fake: Fake
 
     with pytest.raises(OSError, match="no space"):
         await service.submit(sent(), Sealing(fail))
-    await fake.cancelled.wait()
-    assert not fake.whole
+    await fake.ended.wait()
     assert not any(request.eof for request in fake.uploaded)
 
 
@@ -176,7 +176,7 @@ async def test_an_upload_that_comes_to_a_standstill_ends(
     fake.upload, seal = fake.hang, Sealing()
     tape = Tape(50_000_000, 256 * 1024)
     error = await failure(service.submit(sent(tape), seal))
-    await fake.cancelled.wait()
+    await fake.ended.wait()
     assert (error.kind, seal.count, tape.closed) == (Kind.UNREACHABLE, 0, True)
 
 
@@ -211,5 +211,5 @@ async def test_a_cancellation_from_outside_comes_out(fake: Fake, service: Servic
             group.start_soon(service.submit, sent(Tape(50_000_000 if moment == "audio" else 10)), Sealing())
             await reached.wait()
             scope.cancel()
-    await fake.cancelled.wait()
+    await fake.ended.wait()
     assert scope.cancelled_caught

@@ -1,6 +1,5 @@
 """The command line: which verbs there are. A verb's module is imported when the verb is used, not before."""
 
-import signal
 from collections.abc import Callable
 from importlib import import_module
 from typing import Any
@@ -57,18 +56,24 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def _common(
     version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Show the version."),
+    verbose: bool = typer.Option(False, "-v", "--verbose", help="Say what led to an error; may stand anywhere."),
 ) -> None:
-    del version  # its callback did it
+    del version, verbose  # a callback and `main` see to them
+
+
+def _verbosity(arguments: list[str]) -> tuple[list[str], bool]:
+    """Take -v out, wherever it stands: it belongs to every verb, and to errors that come before any is known."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    rest = [word for word in arguments[:end] if word not in {"-v", "--verbose"}]
+    return rest + arguments[end:], len(rest) < end
 
 
 def main(arguments: list[str]) -> int:
     """Run the command and return its exit code; an error is said on stderr in a line or two."""
     screen.prepare()
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # until a verb has something to wind up, Ctrl-C just ends it
-    verbose = "-v" in arguments or "--verbose" in arguments
+    arguments, verbose = _verbosity(arguments)
     try:
-        app(args=[word for word in arguments if word not in {"-v", "--verbose"}], prog_name="batcher")
+        app(args=arguments, prog_name="batcher")
     except BatcherError as error:
         screen.complain(error, verbose=verbose)
         return error.exit_code

@@ -84,8 +84,9 @@ def next_steps(place: Place, counts: Counts, failed: Sequence[Ended]) -> list[st
 
 
 def _retry_note(failed: Sequence[Ended]) -> str:
-    paid = any(job.cause in (Cause.SERVICE, Cause.VANISHED) for job in failed)
-    return "may be billed again, and then run again" if paid else "when the reason is mended, and then run again"
+    if any(job.cause in (Cause.SERVICE, Cause.VANISHED) for job in failed):
+        return "and run again; what the service had accepted may be billed again"
+    return "and run again, when the reason is mended"
 
 
 def left_line(counts: Counts) -> str:

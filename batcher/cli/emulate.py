@@ -28,6 +28,7 @@ def command(
     stored: Annotated[int, typer.Option(min=0, help="Limit of stored files.")] = _KNOBS.stored,
     faults: Annotated[str, typer.Option(help="none, some, many, or rates: lost-after=0.1,…", metavar="PLAN")] = "none",
     seed: Annotated[int, typer.Option(help="Seed of the faults.")] = 0,
+    must_decode: Annotated[bool, typer.Option("--must-decode", help="For echo: fail what is not audio.")] = False,
     report: Annotated[
         Path | None, typer.Option(help="Write what happened to this file at the end.", metavar="FILE")
     ] = None,
@@ -41,7 +42,7 @@ def command(
         knobs=Knobs(pending=pending, stored=stored, speed=speed),
         recognizer=recognizer,
         model=model,
-        must_decode=True,
+        must_decode=must_decode,
         faults=faults,
         seed=seed,
     )

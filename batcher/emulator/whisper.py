@@ -88,13 +88,16 @@ class Whisper:
             condition_on_previous_text=False,
             vad_filter=True,  # without it, the silence of one channel while the other speaks is filled with inventions
         )
-        first = True
+        before: int | None = None  # where the word before ended
         for segment in segments:
             if self._stop.is_set():
                 return
             for word in segment.words or ():
-                yield from _spaced(word, first=first)
-                first = False
+                start, end = round(word.start * 1000), round(word.end * 1000)
+                if start == end and before is not None:
+                    start = end = before  # a word without a length has no time of its own, it ends a sentence
+                yield from _spaced(word, start, end, first=before is None)
+                before = end
 
     def _loaded(self) -> "WhisperModel":
         if self._model is None:
@@ -104,9 +107,9 @@ class Whisper:
         return self._model
 
 
-def _spaced(word: Any, *, first: bool) -> Iterator[Word]:
+def _spaced(word: Any, start: int, end: int, *, first: bool) -> Iterator[Word]:
     """Yield the word, and before it the blank that the model puts in front, as a word of its own."""
-    text, start, end = word.word.strip(), round(word.start * 1000), round(word.end * 1000)
+    text = word.word.strip()
     confidence = min(max(float(word.probability), 0.0), 1.0)
     if word.word.startswith(" ") and not first:
         yield Word(" ", start, start, confidence)

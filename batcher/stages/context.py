@@ -12,7 +12,7 @@ from batcher.errors import AccountRefused, BatcherError, Kind, ServiceError
 from batcher.judgement import Settle
 from batcher.model import FileBounds, Limits
 from batcher.options import Options
-from batcher.policy import Headroom, Refusals, Residence, backoff_ms
+from batcher.policy import BACKOFF_CAP_MS, Headroom, Refusals, Residence, backoff_ms
 from batcher.service import Service
 from batcher.states import FINAL_STATES, HELD_STATES, State
 from batcher.store.claim import Batch
@@ -118,6 +118,7 @@ class Context:
     scanned: Event = field(default_factory=Event)
     deferred: list[bytes] = field(default_factory=list)
     finished: Event = field(default_factory=Event)
+    accepted_at: int | None = None  #: when the service last accepted an upload, UTC milliseconds
     survey_wanted: bool = False  #: somebody cannot go on without a fresh listing
     short_of_space: bool = False  #: this machine has too little disk space to start anything
     last_trouble: str = ""  #: what the service last failed with, for the display
@@ -130,6 +131,10 @@ class Context:
         for move in moves:
             self.bells.hear(move)
             self.listener(move)
+
+    def others_succeed(self) -> bool:
+        """Tell whether the service accepted anything lately: then a job that keeps failing fails by itself."""
+        return self.accepted_at is not None and self.clock.now() - self.accepted_at <= BACKOFF_CAP_MS
 
     async def none_sealed(self) -> None:
         """Wait until no upload awaits its answer any more."""

@@ -120,7 +120,7 @@ class Poll:
             probe = min(LONGEST_PROBE_SECONDS, 0.5 * 2.0 ** min(self._failures, 10))
             return max(shortest, probe * context.dice.stream("probe").uniform(0.8, 1.0))
         outlook = await context.table.transact(partial(look_out, settle=context.plan.settle))
-        if context.survey_wanted or (outlook.unfinished == 0 and context.scanned.is_set()):
+        if context.survey_wanted or context.reach.away or (outlook.unfinished == 0 and context.scanned.is_set()):
             return shortest
         if not context.plan.admit and not outlook.collecting:
             return shortest

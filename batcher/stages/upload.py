@@ -139,6 +139,7 @@ class _Sending:
     async def _accepted(self, remote: str) -> None:
         reach("accepted")
         self._context.refusals.success()
+        self._context.accepted_at = self._context.clock.now()
         await self._fire(State.SEALED, Event.ACCEPTED, None, {"remote": remote, "not_before": 0, "failures": 0})
         reach("acceptance-committed")
 
@@ -150,7 +151,7 @@ class _Sending:
         counted = error.kind in (Kind.LATER, Kind.UNCERTAIN, Kind.GONE, Kind.NOT_READY)
         failures = job.failures + counted
         facts: dict[str, object] = {"failures": failures, "not_before": context.backoff("upload", failures or 1)}
-        if event is Event.POSTPONED and failures >= context.plan.max_failures:
+        if event is Event.POSTPONED and failures >= context.plan.max_failures and context.others_succeed():
             event = Event.REJECTED
         if event is Event.REJECTED:
             facts["cause"] = Cause.REFUSED if error.kind is Kind.HOPELESS else Cause.SERVICE
