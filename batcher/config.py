@@ -107,38 +107,53 @@ class Settings(BaseSettings):
         env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True, hide_input_in_errors=True
     )
 
-    api: Literal["grpc"] = Field("grpc", description="Which of the service's APIs to use: grpc.")
+    api: Literal["grpc"] = Field(default="grpc", description="Which of the service's APIs to use: grpc.")
     host: str = Field(
-        "", description="Scheme, name and port of the service; empty is the API's own, https://api.soniox.com:443."
+        default="",
+        description="Scheme, name and port of the service; empty is the API's own, https://api.soniox.com:443.",
     )
-    insecure: bool = Field(False, description="Allow http:// to another machine; the key then travels unencrypted.")
-    ca_file: OptionalPath = Field(None, description="Certificates (PEM) to trust instead of the usual authorities.")
+    insecure: bool = Field(
+        default=False, description="Allow http:// to another machine; the key then travels unencrypted."
+    )
+    ca_file: OptionalPath = Field(
+        default=None, description="Certificates (PEM) to trust instead of the usual authorities."
+    )
     key_file: OptionalPath = Field(
-        None, description="File with the API key (mode 0600), for when SONIOX_API_KEY is not set."
+        default=None, description="File with the API key (mode 0600), for when SONIOX_API_KEY is not set."
     )
-    model: str = Field("", description="Model; empty is the API's default (en_v2 for grpc).")
+    model: str = Field(default="", description="Model; empty is the API's default (en_v2 for grpc).")
     format: Annotated[Names, AfterValidator(_known_formats)] = Field(
-        ("txt", "json"), description=f"Formats to write, any of {', '.join(FORMATS)}."
+        default=("txt", "json"), description=f"Formats to write, any of {', '.join(FORMATS)}."
     )
-    db: OptionalPath = Field(None, description="The job table; empty is OUT/.batcher/jobs.sqlite3.")
+    db: OptionalPath = Field(default=None, description="The job table; empty is OUT/.batcher/jobs.sqlite3.")
     settle: Annotated[float, BeforeValidator(parse_duration), Field(ge=0, allow_inf_nan=False)] = Field(
-        900.0, description="How long after a lost answer two complete listings prove that nothing arrived."
+        default=900.0, description="How long after a lost answer two complete listings prove that nothing arrived."
     )
-    max_pending: int = Field(100, ge=1, description="The account's limit of pending files, every client's counted.")
-    max_stored: int = Field(2000, ge=1, description="The account's limit of stored files, every client's counted.")
-    max_file_size: Size = Field(500_000_000, description="Larger recordings are skipped.")
-    max_duration: Seconds = Field(5 * 3600.0, description="Longer recordings are skipped.")
-    upload_concurrency: int = Field(16, ge=1, le=200, description="How many recordings are sent at the same time.")
-    include: Names = Field((), description="Patterns of recordings to take, like '*.wav'; none: by known endings.")
-    exclude: Names = Field((), description="Patterns of recordings and directories to leave out.")
+    max_pending: int = Field(
+        default=100, ge=1, description="The account's limit of pending files, every client's counted."
+    )
+    max_stored: int = Field(
+        default=2000, ge=1, description="The account's limit of stored files, every client's counted."
+    )
+    max_file_size: Size = Field(default=500_000_000, description="Larger recordings are skipped.")
+    max_duration: Seconds = Field(default=5 * 3600.0, description="Longer recordings are skipped.")
+    upload_concurrency: int = Field(
+        default=16, ge=1, le=200, description="How many recordings are sent at the same time."
+    )
+    include: Names = Field(
+        default=(), description="Patterns of recordings to take, like '*.wav'; none: by known endings."
+    )
+    exclude: Names = Field(default=(), description="Patterns of recordings and directories to leave out.")
     progress: Literal["auto", "bar", "plain", "json", "none"] = Field(
-        "auto", description="How a run shows itself: auto, bar, plain, json or none."
+        default="auto", description="How a run shows itself: auto, bar, plain, json or none."
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="How much OUT/.batcher/log.jsonl tells: debug, info, warning or error."
+        default="info", description="How much OUT/.batcher/log.jsonl tells: debug, info, warning or error."
     )
-    min_free_space: Size = Field(64 * 1024 * 1024, description="Nothing new is sent while less disk space is free.")
-    transcription: Options = Field(Options(), description="What is asked of the service.")
+    min_free_space: Size = Field(
+        default=64 * 1024 * 1024, description="Nothing new is sent while less disk space is free."
+    )
+    transcription: Options = Field(default=Options(), description="What is asked of the service.")
 
     @classmethod
     def settings_customise_sources(

@@ -38,6 +38,11 @@ class Fake(rpc.SpeechServiceServicer):
             self.uploaded.append(request)
         return pb.TranscribeAsyncResponse(file_id="17")
 
+    async def got(self, count: int) -> None:
+        """Wait until so many messages of an upload have arrived."""
+        while len(self.uploaded) < count:
+            await anyio.lowlevel.checkpoint()
+
     async def nothing(self, _request: Any, _context: Any) -> Any:
         """Answer with an empty message."""
         return pb.GetTranscribeAsyncStatusResponse()
@@ -76,13 +81,12 @@ async def running(server: grpc.aio.Server) -> AsyncIterator[None]:
 
     What grpc delivers after the end of its event loop would break the next test's.
     """
-    before = asyncio.all_tasks()
     await server.start()
     try:
         yield
     finally:
         await server.stop(None)
-        left = asyncio.all_tasks() - before
+        left = [task for task in asyncio.all_tasks() if "AioServer" in repr(task)]
         if left:
             await asyncio.wait(left, timeout=5)
 
@@ -100,8 +104,8 @@ async def serving(fake: Fake) -> AsyncIterator[int]:
 class Tape:
     """A recording in memory, which may end in an error."""
 
-    def __init__(self, size: int = 3000, chunk: int = 1000, error: Exception | None = None) -> None:
-        self.size, self._chunk, self._error = size, chunk, error
+    def __init__(self, size: int = 3000, chunk: int = 1000, then: Callable[[], Awaitable[None]] | None = None) -> None:
+        self.size, self._chunk, self._then = size, chunk, then
         self.closed = False
 
     async def chunks(self) -> AsyncIterator[bytes]:
@@ -109,8 +113,8 @@ class Tape:
         try:
             for start in range(0, self.size, self._chunk):
                 yield bytes(min(self._chunk, self.size - start))
-            if self._error:
-                raise self._error
+            if self._then:
+                await self._then()
         finally:
             self.closed = True
 

@@ -55,8 +55,7 @@ async def test_the_end_mark_waits_for_the_seal(fake: Fake, service: Service) -> 
     arrived: list[bool] = []
 
     async def look() -> None:
-        while len(fake.uploaded) < 1 + 3:
-            await anyio.lowlevel.checkpoint()
+        await fake.got(4)
         await service.survey()  # a round trip on the same connection, behind all that was sent
         arrived.extend(request.eof for request in fake.uploaded)
 
@@ -123,10 +122,15 @@ async def test_a_lost_answer_is_uncertain_and_nothing_is_sent_twice(fake: Fake, 
 async def test_an_error_of_the_recording_comes_out_and_nothing_is_accepted(
     fake: Fake, service: Service, error: Exception
 ) -> None:
-    """The very object; and the service never gets the end mark."""
+    """The very object; and the service, which has all of it, never gets the end mark."""
+
+    async def fail() -> None:
+        await fake.got(4)
+        raise error
+
     seal = Sealing()
     with pytest.raises(type(error)) as caught:
-        await service.submit(sent(Tape(error=error)), seal)
+        await service.submit(sent(Tape(then=fail)), seal)
     await fake.ended.wait()
     assert caught.value is error
     assert seal.count == 0
@@ -137,6 +141,7 @@ async def test_an_error_of_the_seal_comes_out_and_nothing_is_accepted(fake: Fake
     """Without the record there is no end mark."""
 
     async def fail() -> None:
+        await fake.got(4)
         raise OSError(28, "no space")
 
     with pytest.raises(OSError, match="no space"):

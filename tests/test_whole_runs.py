@@ -1,8 +1,11 @@
 """Whole runs of the real command against the emulator, over real sockets, with real kills."""
 
+import json
+import os
 import shutil
 import signal
 import sqlite3
+import wave
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -167,3 +170,54 @@ def test_the_history_of_every_job_is_on_record(tmp_path: Path) -> None:
         events = [row[0] for row in conn.execute("SELECT event FROM history WHERE job = 1 ORDER BY id")]
     conn.close()
     assert events == ["admitted", "claimed", "seal", "accepted", "completed", "fetched", "cleared"]
+
+
+def make_misfits(folder: Path) -> None:
+    """Write one of everything that cannot be sent."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "empty.wav").touch()
+    (folder / "letter.mp3").write_text("Dear recording, I am a letter.\n" * 50)
+    with (folder / "huge.wav").open("wb") as huge:
+        huge.truncate(500_000_001)
+    with wave.open(str(folder / "six-hours.wav"), "wb") as long:
+        long.setnchannels(1)
+        long.setsampwidth(1)
+        long.setframerate(50)
+        long.writeframes(bytes(50 * 6 * 3600))
+    (folder / "directory.wav").mkdir()
+
+
+def test_what_cannot_be_sent_is_put_aside_with_its_reason_and_the_batch_goes_on(tmp_path: Path) -> None:
+    """Empty, oversized, too long and non-audio files are skipped before a byte is sent."""
+    contents = make_recordings(tmp_path / "in", 3)
+    make_misfits(tmp_path / "in" / "misfits")
+    with emulated() as emulator:
+        result = emulator.run("run", tmp_path / "in", "-o", tmp_path / "out")
+        listing = json.loads(emulator.run("list", tmp_path / "out", "--state", "skipped", "--json").stdout)
+        assert emulator.ask(accepted) == 3
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert transcripts(tmp_path / "out", list(contents)) == expected(contents)
+    reasons = {Path(job["path"]).name: job["reason"] for job in listing}
+    assert reasons["empty.wav"] == "empty"
+    assert reasons["letter.mp3"] == "not audio"
+    assert reasons["huge.wav"].startswith("too big: 500,000,001 bytes")
+    assert reasons["six-hours.wav"].startswith("too long: 6:00:00")
+    assert len(reasons) == 4
+
+
+def test_strange_names_are_transcribed_and_stay_inside_the_output_directory(tmp_path: Path) -> None:
+    """Names that are not UTF-8, hold newlines or escapes, or differ only in case each get outputs of their own."""
+    make_recordings(tmp_path / "plain", 5)
+    sources = sorted((tmp_path / "plain").rglob("*.wav"))
+    names = [b"caf\xe9.wav", b"two\nlines.wav", b"\x1b[31mred.wav", b"Case.wav", b"case.wav"]
+    folder = os.fsencode(tmp_path / "in")
+    os.mkdir(folder)  # noqa: PTH102 - names of bytes
+    for source, name in zip(sources, names, strict=True):
+        shutil.copyfile(source, os.path.join(folder, name))  # noqa: PTH118 - names of bytes
+    with emulated() as emulator:
+        result = emulator.run("run", tmp_path / "in", "-o", tmp_path / "out")
+        listed = emulator.run("list", tmp_path / "out").stdout
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert len(list((tmp_path / "out").glob("*.txt"))) == 5
+    assert "\x1b" not in listed + result.stdout
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "out", "plain"]

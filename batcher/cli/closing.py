@@ -44,12 +44,12 @@ def grouped(ended: Iterable[Ended]) -> list[Group]:
     return sorted(groups.values(), key=lambda group: -len(group.jobs))
 
 
-def group_lines(title: str, total: int, ended: Sequence[Ended]) -> Iterator[str]:
+def group_lines(title: str, total: int, ended: Sequence[Ended], note: str = "") -> Iterator[str]:
     """Yield a title with the total, and each group with up to three names."""
     if not total:
         return
     most = f" (the first {MOST_GROUPED:,} grouped)" if total > len(ended) >= MOST_GROUPED else ""
-    yield f"{title} {words.number(total)}{most}:"
+    yield f"{title} {words.number(total)}{note}{most}:"
     groups = grouped(ended)
     for group in groups[:MOST_GROUPS]:
         about = ": ".join(show_text(part) for part in (group.cause, group.reason) if part)
@@ -106,3 +106,16 @@ def hours(counts: Counts) -> str:
     """Return how much audio is done, as words, or nothing where it is unknown."""
     duration = counts.of([State.DONE]).duration_ms
     return f"{words.span(duration / 1000)} of audio" if duration else ""
+
+
+def group_documents(ended: Iterable[Ended]) -> list[dict[str, object]]:
+    """Return groups of failed or skipped jobs for JSON."""
+    return [
+        {
+            "cause": group.jobs[0].cause,
+            "reason": group.reason,
+            "jobs": len(group.jobs),
+            "examples": [{"id": job.id, "path": words.raw(job.path)} for job in group.jobs[:EXAMPLES]],
+        }
+        for group in grouped(ended)
+    ]

@@ -114,19 +114,6 @@ def document(standing: Standing) -> dict[str, object]:
         "duration_ms": total.duration_ms,
         "states": {name: found.jobs for name, found in counts.public().items()},
         "at_service": {"pending": counts.pending, "stored": counts.held, "extras": standing.extras},
-        "failed": group_documents(standing.failed),
-        "skipped": group_documents(standing.skipped),
+        "failed": closing.group_documents(standing.failed),
+        "skipped": closing.group_documents(standing.skipped),
     }
-
-
-def group_documents(ended: list[Ended]) -> list[dict[str, object]]:
-    """Return groups of failed or skipped jobs for JSON."""
-    return [
-        {
-            "cause": group.jobs[0].cause,
-            "reason": group.reason,
-            "jobs": len(group.jobs),
-            "examples": [{"id": job.id, "path": words.raw(job.path)} for job in group.jobs[: closing.EXAMPLES]],
-        }
-        for group in closing.grouped(ended)
-    ]

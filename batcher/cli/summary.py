@@ -49,9 +49,9 @@ def closing_lines(end: End) -> Iterator[str]:
     """Yield the last lines of a run."""
     counts, now = end.snapshot.counts, end.snapshot.now
     yield _headline(end)
-    yield from closing.group_lines(
-        _title("failed", now.failed, len(end.failed)), counts.of([State.FAILED]).jobs, end.failed
-    )
+    failed = counts.of([State.FAILED]).jobs
+    note = f" ({now.failed:,} now)" if failed > now.failed else ""
+    yield from closing.group_lines("failed", failed, end.failed, note)
     yield from closing.group_lines("skipped", counts.of([State.SKIPPED]).jobs, end.skipped)
     yield from _problem_lines(end.outcome.problems)
     if left := closing.left_line(counts):
@@ -87,10 +87,6 @@ def _headline(end: End) -> str:
     return ", ".join(cells)
 
 
-def _title(word: str, now: int, total: int) -> str:
-    return f"{word} ({now:,} now)" if total > now else word
-
-
 def _facts(end: End) -> dict[str, object]:
     """Return the summary for JSON."""
     stop = end.outcome.stop
@@ -98,7 +94,7 @@ def _facts(end: End) -> dict[str, object]:
         "exit_code": end.code,
         "stopped": None if stop is None else {"message": show_text(str(stop)), "hint": show_text(stop.hint)},
         "signal": end.outcome.signal,
-        "failed": [{"cause": g.cause, "reason": g.reason, "jobs": len(g.jobs)} for g in closing.grouped(end.failed)],
-        "skipped": [{"cause": g.cause, "reason": g.reason, "jobs": len(g.jobs)} for g in closing.grouped(end.skipped)],
+        "failed": closing.group_documents(end.failed),
+        "skipped": closing.group_documents(end.skipped),
         "not_looked_into": [words.raw(problem.path) for problem in end.outcome.problems],
     }
