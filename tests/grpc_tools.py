@@ -86,7 +86,7 @@ async def running(server: grpc.aio.Server) -> AsyncIterator[None]:
         yield
     finally:
         await server.stop(None)
-        left = [task for task in asyncio.all_tasks() if "AioServer" in repr(task)]
+        left = [task for task in asyncio.all_tasks() if "cygrpc" in repr(task)]
         if left:
             await asyncio.wait(left, timeout=5)
 

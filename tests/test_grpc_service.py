@@ -37,6 +37,7 @@ async def service(fake: Fake) -> AsyncIterator[Service]:
 async def test_a_connection_closed_under_a_call_is_an_error(fake: Fake) -> None:
     """A cancellation that nobody asked for would end the task without a word."""
     kinds: list[Kind] = []
+    seal = Sealing()
     fake.upload = fake.answer = fake.hang
 
     async def note(awaitable: Awaitable[Any]) -> None:
@@ -48,13 +49,13 @@ async def test_a_connection_closed_under_a_call_is_an_error(fake: Fake) -> None:
         service = await opened.__aenter__()
         for awaitable in (
             service.submit(sent(Tape(50_000_000)), Sealing()),
-            service.submit(sent(), Sealing()),
+            service.submit(sent(), seal),
             service.survey(),
             service.fetch("1"),
             service.delete("1"),
         ):
             group.start_soon(note, awaitable)
-        while fake.calls.total() < 5:
+        while fake.calls.total() < 5 or not seal.count:
             await anyio.lowlevel.checkpoint()
         await opened.__aexit__(None, None, None)
     assert Counter(kinds) == {Kind.LATER: 4, Kind.UNCERTAIN: 1}

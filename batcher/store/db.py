@@ -47,6 +47,7 @@ class _Ticket(Generic[T]):
     def outcome(self) -> T:
         if self.error is not None:
             raise self.error
+        assert self.settled, "whoever was to commit this for all went down: nobody knows what became of it"
         return cast("T", self.result)
 
 
@@ -83,7 +84,7 @@ def _commit_together(conn: sqlite3.Connection, batch: list[_Ticket[object]]) -> 
         reach("before-commit")
         conn.execute("COMMIT")
         reach("after-commit")
-    except sqlite3.Error as error:
+    except (sqlite3.Error, MemoryError) as error:  # SQLite without memory raises the latter
         if conn.in_transaction:
             conn.execute("ROLLBACK")
         _fail_all(batch, _storage_error(error))
@@ -108,7 +109,7 @@ def _fail_all(batch: list[_Ticket[object]], error: BaseException) -> None:
         ticket.error = error
 
 
-def _storage_error(error: sqlite3.Error) -> Exception:
+def _storage_error(error: Exception) -> Exception:
     """Tell a disk that refuses from a mistake of ours."""
     if not isinstance(error, sqlite3.OperationalError):
         return error
@@ -119,13 +120,19 @@ def _storage_error(error: sqlite3.Error) -> Exception:
 
 
 def prepare_connection(conn: sqlite3.Connection) -> None:
-    """Set the pragmas, prove that they hold, and bring the schema up to date."""
-    for name, value in _PRAGMAS.items():
-        conn.execute(f"PRAGMA {name} = {value}")
-        (actual,) = conn.execute(f"PRAGMA {name}").fetchone()
-        if actual != value:
-            raise MachineRefuses(f"SQLite answers {name} = {actual} here, but {value} is needed")
-    migrate(conn)
+    """Set the pragmas, prove that they hold, and bring the schema up to date.
+
+    Raises MachineRefuses when they do not hold or the disk refuses, UsageError for a table of a newer version.
+    """
+    try:
+        for name, value in _PRAGMAS.items():
+            conn.execute(f"PRAGMA {name} = {value}")
+            (actual,) = conn.execute(f"PRAGMA {name}").fetchone()
+            if actual != value:
+                raise MachineRefuses(f"SQLite answers {name} = {actual} here, but {value} is needed")
+        migrate(conn)
+    except sqlite3.OperationalError as error:
+        raise _storage_error(error) from error
 
 
 def create_private(path: Path) -> None:

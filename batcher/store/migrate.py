@@ -27,6 +27,8 @@ def statements(script: str) -> Iterator[str]:
         if sqlite3.complete_statement(statement):
             yield statement
             statement = ""
+    if statement.strip():
+        yield statement  # its semicolon was forgotten
 
 
 def migrate(conn: sqlite3.Connection) -> None:
@@ -52,5 +54,6 @@ def _apply(conn: sqlite3.Connection, number: int, script: str) -> None:
         conn.execute(f"PRAGMA user_version = {number}")
         conn.execute("COMMIT")
     except BaseException:
-        conn.execute("ROLLBACK")
+        if conn.in_transaction:  # SQLite itself rolls back when the disk is full
+            conn.execute("ROLLBACK")
         raise

@@ -21,7 +21,7 @@ from batcher.text import show_path
 
 PAGE = 1_000  #: jobs read at a time
 #: So many failed or skipped jobs are looked at for grouping; more would make a status slow.
-MOST_GROUPED = 20_000
+MOST_GROUPED = 5_000
 _BUSY_SECONDS = 5.0
 _NAMES = [column.name for column in fields(Job)]
 _BOOLEANS = ("compare", "cancel_wanted")
@@ -122,9 +122,13 @@ _EXTRAS = "SELECT count(*) FROM extra"
 _ORIGIN = "SELECT api, reference, remote, words, created FROM transcript WHERE id = ?"
 _OPTIONS = "SELECT body FROM option_set WHERE fingerprint = ?"
 _ENDED = "SELECT id, path, cause, reason FROM job WHERE state = ? LIMIT ?"
-# In the order of the index (state, not_before, id): a page costs the same wherever it is.
-_PAGE = f"""
-    SELECT {_COLUMNS} FROM job WHERE state = ? AND (not_before, id) > (?, ?) ORDER BY not_before, id LIMIT ?
+# In the order of the index (state, not_before, id), and in two steps, because SQLite would begin at the first of
+# equal due times again for every page: the rest of one due time, then the later ones.
+_PAGE_REST = f"""
+    SELECT {_COLUMNS} FROM job WHERE state = ? AND not_before = ? AND id > ? ORDER BY id LIMIT ?
+"""  # noqa: S608
+_PAGE_LATER = f"""
+    SELECT {_COLUMNS} FROM job WHERE state = ? AND not_before > ? ORDER BY not_before, id LIMIT ?
 """  # noqa: S608
 
 
@@ -188,10 +192,15 @@ class Reader:
     def jobs(self, states: Iterable[State]) -> Iterator[Job]:
         """Yield the jobs in `states`, state by state; read in pages, so that no run waits for a slow reader."""
         for state in states:
-            after = (-1, -1)
-            while page := [_job(row) for row in self._rows(_PAGE, (state, *after, PAGE))]:
+            page = self._page(_PAGE_LATER, state, -1)
+            while page:
                 yield from page
-                after = (page[-1].not_before, page[-1].id)
+                last = page[-1]
+                page = self._page(_PAGE_REST, state, last.not_before, last.id)
+                page = page or self._page(_PAGE_LATER, state, last.not_before)
+
+    def _page(self, sql: str, *after: object) -> list[Job]:
+        return [_job(row) for row in self._rows(sql, (*after, PAGE))]
 
     def history(self, number: int) -> list[Past]:
         """Return everything that happened to a job, the oldest first."""
