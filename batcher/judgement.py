@@ -158,9 +158,10 @@ def _judge_present(scene: Scene, job: Job, remote: RemoteObject, judgement: Judg
 
 def _judge_missing(scene: Scene, job: Job, judgement: Judgement) -> None:
     """Collect the proof that a job is not at the service (see `Settle`)."""
-    if not scene.survey.complete or scene.began < job.since + scene.settle.wait_ms:
+    earliest = job.since + scene.settle.wait_ms
+    if not scene.survey.complete or scene.began < earliest:
         return
-    if job.absent_at is None:
+    if job.absent_at is None or job.absent_at < earliest:  # a mark from before it moved proves nothing any more
         judgement.missed.append(job)
     elif scene.began >= job.absent_at + scene.settle.apart_ms:
         judgement.findings.append(_proven_absent(job))

@@ -22,6 +22,14 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class Room:
+    """How many objects of ours the account has room for, other clients' and the reserve taken off."""
+
+    pending: int
+    stored: int
+
+
+@dataclass(frozen=True, slots=True)
 class FileBounds:
     """What one recording may measure: `bytes`, and `duration_ms` by its container's header."""
 

@@ -8,9 +8,8 @@ from statistics import median
 
 from batcher.errors import Kind
 from batcher.judgement import Judgement
-from batcher.model import Limits
+from batcher.model import Limits, Room
 from batcher.states import Event
-from batcher.store.claim import Room
 
 BACKOFF_FIRST_MS = 2_000
 BACKOFF_CAP_MS = 15 * 60_000

@@ -30,12 +30,16 @@ class Request:
         """Read a request that was left. Raises UsageError for anything else."""
         try:
             body = json.loads(text)
-            verb, ids = body["verb"], [int(number) for number in body["jobs"]]
-        except (ValueError, KeyError, TypeError) as error:
+            verb, ids = body["verb"], body["jobs"]
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise UsageError(f"not a request of batcher: {error}") from error
-        if verb not in {"retry", "cancel"}:
-            raise UsageError(f"not a request of batcher: {verb}")
+        if verb not in ("retry", "cancel") or not isinstance(ids, list) or not all(map(_is_id, ids)):
+            raise UsageError("not a request of batcher: it takes a verb and a list of job numbers")
         return Request(cast("Verb", verb), ids)
+
+
+def _is_id(value: object) -> bool:
+    return type(value) is int and -(2**63) <= value < 2**63  # what the table can be asked for
 
 
 def apply_request(ledger: Ledger, request: Request) -> int:

@@ -23,8 +23,10 @@ def service(*arguments: str, report: Path | None = None) -> Iterator[Mapping[str
         assert process.stdout is not None
         url = json.loads(process.stdout.readline())["grpc"]
         clean = {name: value for name, value in os.environ.items() if not name.startswith("BATCHER_")}
-        yield clean | {"SONIOX_API_KEY": "k", "BATCHER_HOST": url, "BATCHER_CONFIG": os.devnull}
-        process.terminate()
+        try:
+            yield clean | {"SONIOX_API_KEY": "k", "BATCHER_HOST": url, "BATCHER_CONFIG": os.devnull}
+        finally:
+            process.terminate()
         assert process.wait(10) == 0
 
 

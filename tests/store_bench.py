@@ -146,7 +146,7 @@ def _path(source: State, target: State) -> list[Event]:
         if state is target:
             return events
         for (origin, event), following in NEXT.items():
-            if origin is state and following not in seen:
+            if origin is state and following not in seen and event is not Event.ADOPTED:
                 seen.add(following)
                 queue.append((following, [*events, event]))
     raise AssertionError(f"no way from {source} to {target}")

@@ -55,11 +55,15 @@ class Hand:
 
     def submit(self, job: int) -> None:
         """Take a new job as far as the service's acceptance."""
+        self.seal(job)
+        self.fire(job, State.SEALED, Event.ACCEPTED, remote=f"r{job}")
+
+    def seal(self, job: int) -> None:
+        """Take a new job as far as its seal."""
         reference = f"batcher1.{'0' * 16}.{job}.1.{'a' * 12}"
         self.fire(job, State.NEW, Event.ADMITTED)
         self.fire(job, State.WAITING, Event.CLAIMED, reference=reference, attempt=1, session=1)
         self.fire(job, State.UPLOADING, Event.SEAL, digest=bytes([job]) * 32, sealed_at=self.now)
-        self.fire(job, State.SEALED, Event.ACCEPTED, remote=f"r{job}")
 
 
 @contextmanager

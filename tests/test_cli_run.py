@@ -151,14 +151,16 @@ def test_json_progress_is_one_object_a_line_and_ends_with_a_summary(quick: Emula
     assert (skipped["cause"], skipped["reason"], skipped["jobs"]) == ("unsuitable", "empty", 1)
 
 
-def test_a_reader_that_goes_away_does_not_end_the_run(quick: Emulated, tmp_path: Path) -> None:
-    """`batcher run … | head` transcribes everything all the same."""
+@pytest.mark.parametrize("progress", ["json", "none"])
+def test_a_reader_that_goes_away_does_not_end_the_run(progress: str, quick: Emulated, tmp_path: Path) -> None:
+    """`batcher run … | head` transcribes everything all the same, whether it breaks in the middle or at the end."""
     make_recordings(tmp_path / "in", 3)
-    process = quick.start("run", tmp_path / "in", "-o", tmp_path / "out", "--progress", "json")
+    process = quick.start("run", tmp_path / "in", "-o", tmp_path / "out", "--progress", progress)
     assert process.stdout is not None
     process.stdout.close()
     assert process.wait(30) == 0
     assert len(list((tmp_path / "out").rglob("*.txt"))) == 3
+    assert "display failed" not in (tmp_path / "out" / ".batcher" / "log.jsonl").read_text()
 
 
 def test_verbs_go_on_with_the_host_and_the_formats_of_the_latest_run(quick: Emulated, tmp_path: Path) -> None:

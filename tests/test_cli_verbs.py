@@ -159,6 +159,15 @@ def test_retry_takes_everything_that_ended_badly_and_warns_of_what_may_be_billed
     assert states(call, out) == {1: "waiting", 2: "waiting", 3: "waiting", 4: "waiting", 5: "submitted"}
 
 
+def test_what_was_refused_after_it_was_sent_was_not_billed(call: Call, out: Path) -> None:
+    """An explicit refusal proves that nothing was accepted, so there is no warning."""
+    with written(place_of(out, None).db, out.parent / "in") as hand:
+        hand.add("refused.wav", size=7000)
+        hand.seal(6)
+        hand.fire(6, State.SEALED, Event.REJECTED, "no such model", cause=Cause.REFUSED)
+    assert "billed" not in call("retry", out, "6")[1]
+
+
 def test_retry_passes_over_what_does_not_fit(call: Call, out: Path) -> None:
     """And says so; with nothing named it asks which."""
     _, said, _ = call("retry", out, "1", "2")

@@ -154,6 +154,21 @@ async def test_a_result_that_comes_to_a_standstill_ends(
     await fake.ended.wait()
 
 
+async def test_a_result_that_keeps_coming_may_take_its_time(
+    fake: Fake, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only silence counts, not the whole length."""
+    monkeypatch.setattr(implementation, "IDLE_SECONDS", 0.4)
+
+    async def slow(_request: Any, context: Any) -> None:
+        for text in ("one", " ", "two"):
+            await anyio.sleep(0.2)
+            await context.write(result(text))
+
+    fake.answer = slow
+    assert (await service.fetch("17")).text == "one two"
+
+
 async def test_a_listing_that_never_answers_ends(fake: Fake, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each call has a deadline of its own."""
     monkeypatch.setattr(implementation, "UNARY_SECONDS", 0.2)

@@ -116,7 +116,7 @@ def test_the_upload_rate_is_that_of_the_latest_seconds() -> None:
         (counts(submitted=5), {"why_waiting": "room for 100 pending"}, ""),
         (counts(), {"scanned": False}, "looking through the inputs"),
         (counts(uncertain=2, done=1), {}, "2 answers were lost; looking at the service before sending again"),
-        (counts(sealed=2), {"draining": True}, "stopping, 2 sent recordings still without an answer"),
+        (counts(sealed=2), {"draining": True}, "for 2 answers to what was sent, then it stops"),
     ],
 )
 def test_the_reason_for_waiting_is_the_one_that_holds(found: Counts, changed: dict[str, object], reason: str) -> None:

@@ -73,7 +73,9 @@ class _Death(BaseException):
     """The process is gone."""
 
 
-def test_a_kill_at_any_statement_leaves_nothing_half_done(conn: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_kill_at_any_statement_leaves_nothing_half_done(
+    conn: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Wherever it is ended the table is as before, and the next start brings it to the same schema."""
     count = sum(len(list(statements(script))) for _, script in migrations())
     for last in range(1, count + 1):
@@ -95,7 +97,9 @@ def test_a_kill_at_any_statement_leaves_nothing_half_done(conn: sqlite3.Connecti
         assert schema(conn) == schema(fresh)
 
 
-def test_a_kill_in_a_later_migration_keeps_the_earlier(conn: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_kill_in_a_later_migration_keeps_the_earlier(
+    conn: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Each migration is a step of its own: the record and the schema always agree."""
     steps = [(1, "CREATE TABLE a (x);"), (2, "CREATE TABLE b (x); \nCREATE TABLE c (x);\n")]
     monkeypatch.setattr(module, "migrations", lambda: steps)
@@ -109,6 +113,16 @@ def test_a_kill_in_a_later_migration_keeps_the_earlier(conn: sqlite3.Connection,
     with pytest.raises(_Death):
         migrate(conn)
     assert schema(conn) == [("table", "a", "CREATE TABLE a (x)"), (1,)]
+
+
+def test_the_record_is_part_of_the_step(conn: sqlite3.Connection) -> None:
+    """The version is written before the commit, so that no kill can come between the two."""
+    seen: list[str] = []
+    conn.set_trace_callback(seen.append)
+    migrate(conn)
+    ends = [sql for sql in seen if sql.startswith(("BEGIN", "COMMIT", "PRAGMA user_version ="))]
+    steps = [["BEGIN IMMEDIATE", f"PRAGMA user_version = {number}", "COMMIT"] for number, _ in migrations()]
+    assert ends == sum(steps, [])
 
 
 def test_triggers_with_inner_semicolons_are_one_statement() -> None:

@@ -107,7 +107,7 @@ class Meter:
 
     def _eta(self, at: int, counts: Counts, pulse: Pulse | None) -> float | None:
         """Return the seconds left if the latest half hour goes on like this, by bytes of finished recordings."""
-        known = pulse is not None and pulse.scanned and self._done >= ETA_LEAST_JOBS
+        known = pulse is not None and pulse.scanned and not pulse.draining and self._done >= ETA_LEAST_JOBS
         if not known or at - self._work_samples[0][0] < ETA_LEAST_MS:
             return None
         rate = _slope(self._work_samples, at, counts.of([State.DONE]).bytes)
@@ -132,7 +132,7 @@ def why_waiting(counts: Counts, pulse: Pulse | None) -> str:
     if pulse is None:
         return "starting"
     if pulse.draining:
-        return f"stopping, {counts.of([State.SEALED]).jobs} sent recordings still without an answer"
+        return f"for {counts.of([State.SEALED]).jobs} answers to what was sent, then it stops"
     if not pulse.reachable:
         return f"the service does not answer{_because(pulse.trouble)}"
     if counts.of([State.WAITING]).jobs:

@@ -4,7 +4,6 @@ A view runs on the display's own thread and only turns what it is given into tex
 """
 
 import json
-import shutil
 from collections.abc import Iterable
 from typing import Protocol, TextIO
 
@@ -213,8 +212,3 @@ def _service_cells(snapshot: Snapshot) -> list[str]:
     if pulse.foreign_stored:
         cells.append(f"of others {pulse.foreign_pending}+{pulse.foreign_stored - pulse.foreign_pending}")
     return cells
-
-
-def terminal_width() -> int:
-    """Return how many columns the terminal has."""
-    return shutil.get_terminal_size().columns

@@ -3,7 +3,6 @@
 import os
 import shlex
 from datetime import UTC, datetime
-from functools import cache
 
 from batcher.text import show_path, show_text
 
@@ -78,13 +77,8 @@ def iso(ms: int) -> str:
 
 
 def _from_here(path: bytes) -> bytes:
-    here = _here()
+    here = os.path.join(os.getcwdb(), b"")  # noqa: PTH109, PTH118 - bytes
     return path.removeprefix(here) if len(path) > len(here) else path
-
-
-@cache
-def _here() -> bytes:
-    return os.path.join(os.getcwdb(), b"")  # noqa: PTH109, PTH118 - bytes
 
 
 def raw(path: bytes) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import TypeVar
 
-from batcher.errors import Kind, MachineRefuses, ServiceError
+from batcher.errors import BatcherError, Kind, MachineRefuses, ServiceError
 from batcher.files import OutputError
 from batcher.killpoints import reach
 from batcher.model import Cause, Job, Transcript
@@ -82,7 +82,7 @@ class Collect:
     async def _render(self, job: Job) -> None:
         context = self._context
         assert job.transcript is not None
-        stored = await context.table.transact(lambda ledger: transcripts.read(ledger, job.transcript or 0))
+        stored = await context.table.transact(partial(_read, number=job.transcript))
         facts = about(job, stored, context.batch.id)
         outputs = await self._make(stored.transcript, partial(self._outputs, job, stored.transcript, facts))
         await context.disk.write(outputs, replace=bool(job.formats))
@@ -176,6 +176,14 @@ _STEPS = {
     State.FAILING: Collect._clear,  # noqa: SLF001
     State.CANCELLING: Collect._clear,  # noqa: SLF001
 }
+
+
+def _read(ledger: Ledger, number: int) -> transcripts.Stored:
+    """Return a stored transcript. A damaged one is its own job's failure, not the batch's."""
+    try:
+        return transcripts.read(ledger, number)
+    except BatcherError as error:
+        raise OutputError(str(error), hint=error.hint) from error
 
 
 def _due(ledger: Ledger, states: Sequence[State], places: int, busy: Collection[object]) -> list[Job | Extra]:

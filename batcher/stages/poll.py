@@ -96,8 +96,8 @@ class Poll:
         context = self._context
         if not complete or not context.scanned.is_set():
             return False
-        if not context.plan.admit:
-            return not outlook.collecting and not outlook.unsettled
+        if not context.plan.admit:  # what this look moved on, the next one may bring home
+            return not judgement.findings and not outlook.collecting and not outlook.unsettled
         return outlook.unfinished == 0 and judgement.ours == 0 and not context.deferred
 
     async def _wait(self) -> None:

@@ -29,14 +29,15 @@ async def _scan_inputs(context: Context) -> None:
     roots = await context.disk.roots()
     prefixes = await context.table.transact(lambda ledger: admission.roots(ledger, roots, context.disk.folder_name))
     fingerprint = context.plan.options.fingerprint()
-    context.deferred.clear()
+    deferred: list[bytes] = []  # the old list stays until this one is whole: the run must not end in between
     async for candidates in context.disk.scan(prefixes):
         work = partial(admission.scanned, candidates=candidates, options=fingerprint)
         result = await context.table.transact(work)
         reach("scan-committed")
-        context.deferred += result.deferred
+        deferred += result.deferred
         context.bells.examine.ring()
         await _render_missing(context, result.finished)
+    context.deferred = deferred
 
 
 async def _render_missing(context: Context, finished: list[Job]) -> None:

@@ -8,19 +8,11 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import cast
 
-from batcher.model import Job
+from batcher.model import Job, Room
 from batcher.reference import Reference, fingerprint
 from batcher.states import HELD_STATES, PENDING_STATES, Event, State
 from batcher.store import jobs
 from batcher.store.table import Ledger
-
-
-@dataclass(frozen=True, slots=True)
-class Room:
-    """How many objects of ours the account has room for, other clients' and the reserve taken off."""
-
-    pending: int
-    stored: int
 
 
 @dataclass(frozen=True, slots=True)

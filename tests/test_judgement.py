@@ -1,0 +1,351 @@
+"""What a survey proves: presence by being listed, absence only by two complete lists, and nothing else."""
+
+from dataclasses import replace
+
+import pytest
+
+from batcher.judgement import Judgement, Scene, Settle, judge
+from batcher.model import Cause, Job, RemoteObject, RemoteStatus, Survey
+from batcher.reference import Reference, fingerprint
+from batcher.states import HELD_STATES, Event, State
+
+BATCH = "0123456789abcdef"
+SETTLE = Settle(900_000)
+SINCE = 1_000_000
+EARLY = SINCE + SETTLE.wait_ms - 1
+LATE = SINCE + SETTLE.wait_ms
+SESSION = 3
+QUEUED, PROCESSING = RemoteStatus.QUEUED, RemoteStatus.PROCESSING
+COMPLETED, FAILED = RemoteStatus.COMPLETED, RemoteStatus.FAILED
+LISTABLE = (State.UNCERTAIN, State.SUBMITTED, State.COMPLETED)
+
+
+def reference(job: int = 7, attempt: int = 2, batch: str = BATCH, mark: str | None = None) -> str:
+    """Return the reference of an attempt of the recording that `a_job` describes."""
+    return str(Reference(batch, job, attempt, mark or fingerprint(b"/in/a", 1000, 1, "o")))
+
+
+def a_job(state: State, **changes: object) -> Job:
+    """Return job 7 in its second attempt."""
+    known = state in (State.SUBMITTED, State.COMPLETED, State.STORED, State.FAILING, State.CANCELLING)
+    job = Job(
+        id=7, path=b"/in/a", output="a", size=1000, mtime_ns=1, options="o", state=state, since=SINCE, not_before=0,
+        failures=0, attempt=2, session=SESSION, sealed_at=SINCE, forgiven=0, digest=b"d", duration_ms=1,
+        reference=reference(), remote="mine" if known else None, compare=False, twin_of=None, cancel_wanted=False,
+        absent_at=None, transcript=None, formats="", cause=None, reason=None, created=0,
+    )  # fmt: skip
+    return replace(job, **changes)  # type: ignore[arg-type]
+
+
+def listed(status: RemoteStatus = QUEUED, remote: str = "mine", **changes: object) -> RemoteObject:
+    """Return an object at the service, by default the one of job 7."""
+    return replace(RemoteObject(remote, reference(), status), **changes)  # type: ignore[arg-type]
+
+
+def look(job: Job | None, *objects: RemoteObject, began: int = LATE, complete: bool = True, now: int = 0) -> Judgement:
+    """Judge a list that was begun at `began`."""
+    scene = Scene(BATCH, SESSION, Survey(objects, complete), began, now or began + 100, SETTLE)
+    return judge(scene, [job] if job else [])
+
+
+def events(judgement: Judgement) -> list[Event]:
+    """Return what it found."""
+    return [finding.event for finding in judgement.findings]
+
+
+# A job that is listed.
+
+SEEN = [
+    (State.UPLOADING, QUEUED, []),
+    (State.SEALED, QUEUED, []),
+    (State.SEALED, COMPLETED, []),
+    (State.UNCERTAIN, QUEUED, [Event.ADOPTED]),
+    (State.UNCERTAIN, PROCESSING, [Event.ADOPTED]),
+    (State.UNCERTAIN, COMPLETED, [Event.ADOPTED]),
+    (State.UNCERTAIN, FAILED, [Event.ADOPTED]),
+    (State.SUBMITTED, QUEUED, []),
+    (State.SUBMITTED, PROCESSING, []),
+    (State.SUBMITTED, COMPLETED, [Event.COMPLETED]),
+    (State.SUBMITTED, FAILED, [Event.SERVICE_FAILED]),
+    (State.COMPLETED, QUEUED, []),
+    (State.COMPLETED, PROCESSING, []),
+    (State.COMPLETED, COMPLETED, []),
+    (State.COMPLETED, FAILED, [Event.SERVICE_FAILED]),
+    *[(state, status, []) for state in (State.STORED, State.FAILING, State.CANCELLING) for status in RemoteStatus],
+]
+
+
+@pytest.mark.parametrize("complete", [True, False])
+@pytest.mark.parametrize(("state", "status", "expected"), SEEN)
+def test_what_is_listed_is_there(state: State, status: RemoteStatus, expected: list[Event], complete: bool) -> None:
+    """An incomplete list proves presence as well as a complete one, at any time."""
+    for began in (EARLY, LATE):
+        judgement = look(a_job(state), listed(status), began=began, complete=complete)
+        assert events(judgement) == expected
+        assert judgement.missed == []
+        assert judgement.extras == []
+
+
+def test_every_held_state_is_judged() -> None:
+    """The table above leaves none out."""
+    assert {state for state, _, _ in SEEN} == HELD_STATES
+
+
+def test_adoption_brings_the_id_and_a_clean_slate() -> None:
+    """What was uncertain goes on as if the answer had come."""
+    (finding,) = look(a_job(State.UNCERTAIN, absent_at=5), listed(remote="found")).findings
+    assert finding.facts == {"remote": "found", "absent_at": None, "not_before": 0, "failures": 0}
+
+
+def test_a_failure_at_the_service_keeps_its_words() -> None:
+    """The service's own reason is the job's, or that it gave none."""
+    (finding,) = look(a_job(State.SUBMITTED), listed(FAILED, error="bad audio")).findings
+    assert (finding.detail, finding.facts) == ("bad audio", {"cause": Cause.SERVICE})
+    (silent,) = look(a_job(State.SUBMITTED), listed(FAILED)).findings
+    assert silent.detail
+
+
+def test_a_job_whose_result_was_not_ready_is_not_hurried() -> None:
+    """Reopened for a while, it is not completed again before its time."""
+    job = a_job(State.SUBMITTED, not_before=LATE + 500)
+    assert events(look(job, listed(COMPLETED), now=LATE + 499)) == []
+    assert events(look(job, listed(COMPLETED), now=LATE + 500)) == [Event.COMPLETED]
+
+
+# A job that is not listed.
+
+
+@pytest.mark.parametrize("state", LISTABLE)
+def test_two_complete_lists_apart_prove_absence_and_one_does_not(state: State) -> None:
+    """The first only marks it, a second too soon after decides nothing, the second in time does."""
+    first = look(a_job(state))
+    assert (events(first), [job.id for job in first.missed]) == ([], [7])
+    marked = a_job(state, absent_at=LATE)
+    soon = look(marked, began=LATE + SETTLE.apart_ms - 1)
+    assert (events(soon), soon.missed) == ([], [])
+    proven = look(marked, began=LATE + SETTLE.apart_ms)
+    assert events(proven) == [Event.ABSENT if state is State.UNCERTAIN else Event.VANISHED]
+
+
+@pytest.mark.parametrize("state", LISTABLE)
+@pytest.mark.parametrize("absent_at", [None, LATE])
+def test_an_incomplete_list_never_proves_absence(state: State, absent_at: int | None) -> None:
+    """Not even weeks later."""
+    judgement = look(a_job(state, absent_at=absent_at), began=LATE + 10**9, complete=False)
+    assert (events(judgement), judgement.missed) == ([], [])
+
+
+@pytest.mark.parametrize("state", LISTABLE)
+def test_a_list_that_was_begun_too_early_never_proves_absence(state: State) -> None:
+    """What was sent may still arrive."""
+    judgement = look(a_job(state), began=EARLY)
+    assert (events(judgement), judgement.missed) == ([], [])
+
+
+@pytest.mark.parametrize("state", LISTABLE)
+def test_a_mark_from_before_the_job_moved_proves_nothing(state: State) -> None:
+    """Both lists must be begun long enough after: an older mark is replaced, not believed."""
+    for absent_at in (SINCE - 1, SINCE + 1, EARLY):
+        judgement = look(a_job(state, absent_at=absent_at), began=LATE + SETTLE.apart_ms)
+        assert events(judgement) == []
+        assert [job.id for job in judgement.missed] == [7]
+
+
+@pytest.mark.parametrize("state", [State.SUBMITTED, State.COMPLETED])
+@pytest.mark.parametrize("complete", [True, False])
+def test_being_seen_again_wipes_the_mark(state: State, complete: bool) -> None:
+    """One list that shows it makes the count start anew."""
+    judgement = look(a_job(state, absent_at=LATE), listed(), complete=complete)
+    assert [job.id for job in judgement.seen_again] == [7]
+
+
+@pytest.mark.parametrize("state", sorted(HELD_STATES - {*LISTABLE}))
+def test_other_states_do_not_need_to_be_listed(state: State) -> None:
+    """In hand, or only waiting to be cleared: a list without them means nothing."""
+    judgement = look(a_job(state, absent_at=LATE), began=LATE * 2)
+    assert (events(judgement), judgement.missed) == ([], [])
+
+
+def test_what_is_proven_absent_goes_again_or_is_lost() -> None:
+    """An upload that never arrived is sent again; a job the service lost is a person's decision."""
+    (absent,) = look(a_job(State.UNCERTAIN, absent_at=LATE), began=2 * LATE).findings
+    assert absent.facts == {"absent_at": None, "not_before": 0}
+    (vanished,) = look(a_job(State.SUBMITTED, absent_at=LATE), began=2 * LATE).findings
+    assert vanished.facts == {"cause": Cause.VANISHED}
+
+
+@pytest.mark.parametrize(("wait", "apart"), [(900_000, 60_000), (180_000, 60_000), (60_000, 20_000), (0, 0)])
+def test_the_lists_lie_a_minute_apart_or_a_third_of_the_wait(wait: int, apart: int) -> None:
+    """A short wait asks for less."""
+    assert Settle(wait).apart_ms == apart
+
+
+# Uploads.
+
+
+@pytest.mark.parametrize(("state", "event"), [(State.UPLOADING, Event.INTERRUPTED), (State.SEALED, Event.ANSWER_LOST)])
+@pytest.mark.parametrize("objects", [(), (listed(),), (listed(COMPLETED),)])
+def test_an_upload_of_an_earlier_run_is_given_up_by_its_seal(
+    state: State, event: Event, objects: tuple[RemoteObject, ...]
+) -> None:
+    """Sealed it is uncertain, unsealed it goes again; in this look nothing is adopted and nothing deleted."""
+    judgement = look(a_job(state, session=SESSION - 1), *objects)
+    assert events(judgement) == [event]
+    assert judgement.extras == []
+
+
+@pytest.mark.parametrize("state", [State.UPLOADING, State.SEALED])
+def test_an_upload_in_hand_is_left_alone(state: State) -> None:
+    """Its object may be listed before its answer is here, and so may older ones: nothing is decided now."""
+    judgement = look(a_job(state), listed(COMPLETED), listed(remote="old", reference=reference(attempt=1)))
+    assert events(judgement) == []
+    assert judgement.extras == []
+
+
+def test_the_object_of_an_unsealed_upload_is_never_adopted() -> None:
+    """It can only be a torso: its end was never announced."""
+    job = a_job(State.WAITING, sealed_at=None)
+    judgement = look(job, listed(COMPLETED))
+    assert events(judgement) == []
+    assert [extra.id for extra in judgement.extras] == ["mine"]
+
+
+# More than one object of a job.
+
+
+@pytest.mark.parametrize(
+    ("statuses", "best"),
+    [
+        ((QUEUED, COMPLETED, PROCESSING), 1),
+        ((FAILED, QUEUED), 1),
+        ((QUEUED, PROCESSING), 1),
+        ((FAILED, COMPLETED), 1),
+        ((FAILED, FAILED), 0),
+    ],
+)
+def test_of_several_the_furthest_is_kept(statuses: tuple[RemoteStatus, ...], best: int) -> None:
+    """The rest are paid for but of no use: they are only deleted."""
+    objects = [listed(status, f"id-{n}", created=n) for n, status in enumerate(statuses)]
+    judgement = look(a_job(State.UNCERTAIN), *objects)
+    (finding,) = judgement.findings
+    assert finding.facts["remote"] == f"id-{best}"
+    assert [extra.id for extra in judgement.extras] == [f"id-{n}" for n in range(len(objects)) if n != best]
+
+
+def test_of_equals_the_oldest_is_kept() -> None:
+    """So that every look chooses the same."""
+    judgement = look(a_job(State.UNCERTAIN), listed(remote="new", created=2), listed(remote="old", created=1))
+    assert judgement.findings[0].facts["remote"] == "old"
+    assert [extra.id for extra in judgement.extras] == ["new"]
+
+
+@pytest.mark.parametrize("state", sorted(HELD_STATES - {State.UPLOADING, State.SEALED}))
+def test_an_object_of_an_earlier_attempt_is_only_deleted(state: State) -> None:
+    """A late arrival, after the job was sent again."""
+    judgement = look(a_job(state), listed(), listed(COMPLETED, "late", reference=reference(attempt=1)))
+    assert [extra.id for extra in judgement.extras] == ["late"]
+
+
+@pytest.mark.parametrize("state", [State.UNCERTAIN, State.SUBMITTED, State.STORED, State.DONE, State.FAILED])
+def test_a_list_begun_before_the_job_moved_deletes_nothing(state: State) -> None:
+    """It shows what was, not what is; the next one tells."""
+    for began in (SINCE - 1, SINCE):
+        judgement = look(a_job(state), listed(remote="other"), listed(remote="another"), began=began)
+        assert judgement.extras == []
+
+
+def test_a_list_begun_before_the_job_moved_adopts_nothing_for_a_waiting_one() -> None:
+    """The object may be one that was just deleted."""
+    judgement = look(a_job(State.WAITING), listed(COMPLETED), began=SINCE)
+    assert (events(judgement), judgement.extras) == ([], [])
+
+
+# Jobs that hold nothing.
+
+
+def test_a_late_arrival_is_adopted_by_a_job_that_was_not_sent_again() -> None:
+    """It is paid for, so it is used: proof of absence was wrong, the seal and the fingerprint are right."""
+    (finding,) = look(a_job(State.WAITING, failures=2), listed(PROCESSING, "late")).findings
+    assert finding.event is Event.ADOPTED
+    expected = {"remote": "late", "reference": reference(), "attempt": 2, "not_before": 0, "failures": 0}
+    assert finding.facts == expected | {"absent_at": None}
+
+
+def test_a_table_older_than_the_object_adopts_it() -> None:
+    """A restored copy does not pay again for what was sent after it was made."""
+    (finding,) = look(a_job(State.WAITING, sealed_at=None), listed(reference=reference(attempt=5))).findings
+    assert (finding.event, finding.facts["attempt"]) == (Event.ADOPTED, 5)
+    assert finding.facts["reference"] == reference(attempt=5)
+
+
+@pytest.mark.parametrize(
+    ("job", "remote"),
+    [
+        (a_job(State.DONE), listed(COMPLETED)),
+        (a_job(State.FAILED), listed(COMPLETED)),
+        (a_job(State.CANCELLED), listed()),
+        (a_job(State.RENDERING), listed(COMPLETED)),
+        (a_job(State.WAITING), listed(FAILED)),
+        (a_job(State.WAITING), listed(reference=reference(attempt=1))),
+        (a_job(State.WAITING), listed(reference=reference(attempt=3, mark="0" * 12))),
+        (a_job(State.WAITING, size=1001), listed()),
+        (a_job(State.WAITING, mtime_ns=2), listed()),
+        (a_job(State.WAITING, options="p"), listed()),
+    ],
+    ids=[
+        "done", "failed", "cancelled", "rendering", "failed there", "earlier attempt", "other fingerprint",
+        "other size", "other time", "other options",
+    ],
+)  # fmt: skip
+def test_what_a_job_cannot_use_is_only_deleted(job: Job, remote: RemoteObject) -> None:
+    """It belongs to us and to nobody's future."""
+    judgement = look(job, remote)
+    assert events(judgement) == []
+    assert judgement.extras == [remote]
+
+
+def test_an_object_of_ours_without_a_job_is_only_deleted() -> None:
+    """The table may have been restored from before the recording was found."""
+    judgement = look(None, listed(COMPLETED))
+    assert [extra.id for extra in judgement.extras] == ["mine"]
+    assert (judgement.ours, judgement.foreign_stored) == (1, 1)
+
+
+# What is not ours.
+
+
+@pytest.mark.parametrize("label", ["", "other client", reference(batch="f" * 16), "batcher1.x"])
+@pytest.mark.parametrize("state", [State.UNCERTAIN, State.WAITING, State.SUBMITTED])
+def test_objects_of_others_are_counted_and_never_touched(label: str, state: State) -> None:
+    """Neither another client's nor another batch's, even when its job has the same number."""
+    judgement = look(a_job(state), listed(COMPLETED, "theirs", reference=label))
+    assert events(judgement) == []
+    assert judgement.extras == []
+    assert (judgement.ours, judgement.foreign_stored, judgement.foreign_pending) == (0, 1, 0)
+
+
+def test_foreign_objects_count_by_what_they_hold() -> None:
+    """Queued and at work are pending; all of them are stored."""
+    objects = [listed(status, status, reference="other") for status in RemoteStatus]
+    judgement = look(None, *objects)
+    assert (judgement.foreign_pending, judgement.foreign_stored) == (2, 4)
+
+
+@pytest.mark.parametrize("state", sorted(HELD_STATES))
+def test_the_object_of_a_held_job_is_not_counted_twice(state: State) -> None:
+    """The claim counts the job already."""
+    judgement = look(a_job(state), listed(PROCESSING))
+    assert (judgement.ours, judgement.foreign_stored, judgement.foreign_pending) == (1, 0, 0)
+
+
+@pytest.mark.parametrize("state", [State.WAITING, State.DONE, State.FAILED])
+def test_the_object_of_a_job_that_holds_nothing_takes_room(state: State) -> None:
+    """Nobody else counts it until it is adopted or deleted."""
+    judgement = look(a_job(state), listed(PROCESSING))
+    assert (judgement.ours, judgement.foreign_stored, judgement.foreign_pending) == (1, 1, 1)
+
+
+def test_a_second_object_of_a_held_job_takes_room() -> None:
+    """The job stands for one."""
+    judgement = look(a_job(State.SUBMITTED), listed(), listed(PROCESSING, "late", reference=reference(attempt=1)))
+    assert (judgement.ours, judgement.foreign_stored, judgement.foreign_pending) == (2, 1, 1)

@@ -1,0 +1,253 @@
+"""Decisions as pure functions: waiting, what a failure means, how much room there is, when to look."""
+
+from math import ceil
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from batcher.errors import Kind
+from batcher.judgement import Judgement
+from batcher.model import Limits, Room
+from batcher.policy import (
+    BACKOFF_CAP_MS,
+    BACKOFF_FIRST_MS,
+    IDENTICAL_REFUSALS,
+    REFUSALS_COUNT_ONCE_MS,
+    SHARE_RECOVERS_MS,
+    SMALLEST_SHARE,
+    SURVEY_FRESH_MS,
+    Headroom,
+    Refusals,
+    Residence,
+    backoff_ms,
+    submission_failed,
+)
+from batcher.states import Event, State, accepts
+
+NOW = 1_790_000_000_000
+
+
+class _Fixed(Random):
+    """Chance that always falls the same way."""
+
+    def __init__(self, value: float) -> None:
+        super().__init__()
+        self._value = value
+
+    def random(self) -> float:
+        """Return the value."""
+        return self._value
+
+
+# Waiting.
+
+
+@given(failures=st.integers(1, 10_000), chance=st.floats(0, 1, exclude_max=True))
+def test_the_back_off_is_half_certain_half_chance(failures: int, chance: float) -> None:
+    """Never less than half of its ceiling, never more than all of it, and never more than the cap."""
+    ceiling = backoff_ms(failures, _Fixed(1))
+    wait = backoff_ms(failures, _Fixed(chance))
+    assert ceiling // 2 <= wait <= ceiling <= BACKOFF_CAP_MS
+    assert wait >= BACKOFF_FIRST_MS // 2
+
+
+@given(failures=st.integers(1, 10_000), chance=st.floats(0, 1))
+def test_more_failures_never_mean_a_shorter_wait(failures: int, chance: float) -> None:
+    """The ceiling doubles until it reaches the cap."""
+    once, more = backoff_ms(failures, _Fixed(chance)), backoff_ms(failures + 1, _Fixed(chance))
+    assert more >= once
+    assert backoff_ms(failures + 1, _Fixed(1)) == min(BACKOFF_CAP_MS, 2 * backoff_ms(failures, _Fixed(1)))
+
+
+# What a failed submission means.
+
+
+@given(kind=st.sampled_from(Kind), sealed=st.booleans())
+def test_every_failure_has_a_legal_meaning(kind: Kind, sealed: bool) -> None:
+    """Whatever the service says, the job has a way on from where it is."""
+    assert accepts(State.SEALED if sealed else State.UPLOADING, submission_failed(kind, sealed))
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_before_the_seal_nothing_is_uncertain(kind: Kind) -> None:
+    """Nothing can have been accepted: the job waits, or is refused for good."""
+    expected = {Kind.HOPELESS: Event.REJECTED, Kind.FULL: Event.REFUSED}
+    assert submission_failed(kind, sealed=False) is expected.get(kind, Event.POSTPONED)
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_after_the_seal_only_an_explicit_refusal_is_certain(kind: Kind) -> None:
+    """Everything else has to be looked up before anything is sent again."""
+    expected = {Kind.HOPELESS: Event.REJECTED, Kind.FULL: Event.REFUSED, Kind.STOP: Event.REFUSED}
+    assert submission_failed(kind, sealed=True) is expected.get(kind, Event.ANSWER_LOST)
+
+
+def test_as_many_identical_refusals_stop_the_batch() -> None:
+    """Not one less, and reasons are counted apart."""
+    refusals = Refusals()
+    assert not any(refusals.refused("wrong model") for _ in range(IDENTICAL_REFUSALS - 1))
+    assert not refusals.refused("bad audio")
+    assert refusals.refused("wrong model")
+
+
+def test_after_one_success_refusals_are_the_recordings_own() -> None:
+    """The settings work, so nothing is stopped any more."""
+    refusals = Refusals()
+    refusals.success()
+    assert not any(refusals.refused("wrong model") for _ in range(5 * IDENTICAL_REFUSALS))
+
+
+# Room.
+
+
+def seen(pending: int, stored: int | None = None) -> Judgement:
+    """Return a judgement that found so many foreign objects."""
+    return Judgement(foreign_pending=pending, foreign_stored=pending if stored is None else stored)
+
+
+def test_nothing_known_is_no_room() -> None:
+    """A failed headroom check is no headroom."""
+    assert Headroom(Limits()).room(NOW) == Room(0, 0)
+
+
+def test_a_stale_listing_is_no_room() -> None:
+    """What was true half a minute ago says nothing."""
+    headroom = Headroom(Limits())
+    headroom.observe(seen(0), NOW)
+    assert headroom.room(NOW + SURVEY_FRESH_MS) == Room(100, 2000)
+    assert headroom.room(NOW + SURVEY_FRESH_MS + 1) == Room(0, 0)
+
+
+@given(
+    pending=st.integers(1, 500), stored=st.integers(1, 5000),
+    others=st.integers(0, 600), held=st.integers(0, 6000),
+)  # fmt: skip
+def test_what_others_hold_is_taken_off(pending: int, stored: int, others: int, held: int) -> None:
+    """Ours and theirs together never exceed either limit."""
+    headroom = Headroom(Limits(pending, stored))
+    headroom.observe(seen(others, held), NOW)
+    assert headroom.room(NOW) == Room(pending - others, stored - held)
+
+
+@given(growths=st.lists(st.integers(0, 40), min_size=1, max_size=8))
+def test_the_reserve_follows_how_fast_others_grow(growths: list[int]) -> None:
+    """Twice their largest recent growth is left free for them; the first listing is no growth."""
+    headroom = Headroom(Limits(1000, 10_000))
+    total = 50
+    headroom.observe(seen(total), NOW)
+    assert headroom.room(NOW).pending == 1000 - total
+    for growth in growths:
+        total += growth
+        headroom.observe(seen(total), NOW)
+    assert headroom.room(NOW).pending <= 1000 - total - 2 * growths[-1]
+    assert headroom.room(NOW).pending >= 1000 - total - 2 * max(growths)
+    assert headroom.room(NOW).stored == 10_000 - total - (1000 - total - headroom.room(NOW).pending)
+
+
+def test_the_reserve_fades_to_nothing() -> None:
+    """Others who stopped growing are not given way to for ever, and those who shrink need no reserve."""
+    headroom = Headroom(Limits())
+    headroom.observe(seen(0), NOW)
+    headroom.observe(seen(20), NOW)
+    rooms = []
+    for _ in range(60):
+        headroom.observe(seen(20), NOW)
+        rooms.append(headroom.room(NOW).pending)
+    assert rooms == sorted(rooms)
+    assert rooms[0] < 80
+    assert rooms[-1] == 80
+    headroom.observe(seen(0), NOW)
+    assert headroom.room(NOW).pending == 100
+
+
+def test_a_refusal_halves_our_share_once_for_its_moment() -> None:
+    """Sixteen workers refused together are one refusal; the next one counts ten seconds later."""
+    headroom = Headroom(Limits())
+    for step in range(16):
+        headroom.refused(NOW + step)
+    headroom.observe(seen(0), NOW)
+    assert headroom.room(NOW).pending == 50
+    headroom.refused(NOW + REFUSALS_COUNT_ONCE_MS)
+    headroom.observe(seen(0), NOW)
+    assert 50 <= headroom.room(NOW + REFUSALS_COUNT_ONCE_MS).pending <= 52
+    headroom.refused(NOW + REFUSALS_COUNT_ONCE_MS + 1)
+    headroom.observe(seen(0), NOW)
+    assert 25 <= headroom.room(NOW + REFUSALS_COUNT_ONCE_MS + 1).pending <= 27
+
+
+def test_after_a_refusal_nothing_is_claimed_before_a_new_listing() -> None:
+    """The one before it was wrong."""
+    headroom = Headroom(Limits())
+    headroom.observe(seen(0), NOW)
+    headroom.refused(NOW)
+    assert headroom.room(NOW) == Room(0, 0)
+
+
+@given(refusals=st.integers(1, 60))
+def test_our_share_recovers_within_ten_minutes(refusals: int) -> None:
+    """However often we were refused, some share is left, and after a while all of it is ours again."""
+    headroom = Headroom(Limits())
+    now = NOW
+    for _ in range(refusals):
+        now += REFUSALS_COUNT_ONCE_MS + 1
+        headroom.refused(now)
+    headroom.observe(seen(0), now)
+    assert headroom.room(now).pending >= ceil(100 * SMALLEST_SHARE)
+    halfway, later = now + SHARE_RECOVERS_MS // 2, now + SHARE_RECOVERS_MS
+    headroom.observe(seen(0), halfway)
+    assert headroom.room(halfway).pending >= 50
+    headroom.observe(seen(0), later)
+    assert headroom.room(later).pending == 100
+
+
+@given(pending=st.integers(1, 300), refusals=st.integers(1, 30))
+def test_some_room_is_always_left_to_try(pending: int, refusals: int) -> None:
+    """Even with a limit of one, the share never shuts us out."""
+    headroom = Headroom(Limits(pending, 2000))
+    now = NOW
+    for _ in range(refusals):
+        now += REFUSALS_COUNT_ONCE_MS + 1
+        headroom.refused(now)
+    headroom.observe(seen(0), now)
+    assert 1 <= headroom.room(now).pending <= pending
+
+
+# When to look.
+
+
+@given(
+    shortest=st.floats(0.5, 5),
+    recent=st.lists(st.floats(-5, 100_000), max_size=120),
+    oldest=st.one_of(st.none(), st.floats(0, 1_000_000)),
+)
+def test_the_next_look_is_polite_and_never_long(shortest: float, recent: list[float], oldest: float | None) -> None:
+    """Between the service's politeness and the longest time a slot may stay empty unnoticed."""
+    residence = Residence(shortest)
+    for seconds in recent:
+        residence.completed(seconds)
+    assert shortest <= residence.next_look(oldest) <= residence.longest_poll
+
+
+def test_with_nothing_under_way_there_is_no_hurry() -> None:
+    """Nothing can end."""
+    assert Residence(2).next_look(None) == 20
+
+
+def test_looks_come_quick_when_jobs_are_about_to_end() -> None:
+    """Slow while none can end yet, quick from the time on that the quickest took."""
+    residence = Residence(1.0)
+    for seconds in (100, 120, 140):
+        residence.completed(seconds)
+    assert residence.next_look(0) == 20
+    assert residence.next_look(70) == pytest.approx(10)
+    assert residence.next_look(100) == pytest.approx(0.02 * 120)
+
+
+def test_before_anything_is_known_looks_follow_the_age() -> None:
+    """A tenth of the oldest job's age is lost at most."""
+    residence = Residence(2.0)
+    assert residence.next_look(5) == 2
+    assert residence.next_look(60) == pytest.approx(6)
+    assert residence.next_look(1000) == 20

@@ -1,0 +1,346 @@
+"""The claim: the quota holds inside it, whatever happened before, and the table agrees with a simple model."""
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from batcher.judgement import Scene, Settle
+from batcher.model import Job, RemoteObject, RemoteStatus, Room, Survey
+from batcher.reference import parse
+from batcher.requests import Request, apply_request
+from batcher.states import HELD_STATES, NEXT, PENDING_STATES, Event, State, accepts
+from batcher.store import jobs, survey, transcripts
+from batcher.store.claim import begin_session, claim, free_places
+from batcher.transcripts import pack
+from tests.store_bench import BATCH, WORDS, Bench, open_bench, reference_of
+
+WIDE = Room(100, 100)
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    """Return a fresh table."""
+    with open_bench() as opened:
+        yield opened
+
+
+def waiting(bench: Bench, count: int) -> list[Job]:
+    """Return so many jobs that wait to be sent."""
+    return [bench.examine(bench.new(f"w{number}", 10_000 + number)) for number in range(count)]
+
+
+def take(bench: Bench, room: Room = WIDE, places: int = 100, busy: tuple[object, ...] = ()) -> list[Job]:
+    """Claim."""
+    return bench.do(lambda ledger: claim(ledger, bench.batch, room, places, busy))
+
+
+@pytest.mark.parametrize("state", sorted(HELD_STATES))
+def test_every_state_that_may_hold_something_takes_room(bench: Bench, state: State) -> None:
+    """Whatever may be at the service counts, and pending ones against both limits."""
+    waiting(bench, 5)
+    for number in range(2):
+        bench.bring(bench.new(f"h{number}", number), state)
+    pending = 1 if state in PENDING_STATES else 3
+    assert bench.do(lambda ledger: free_places(ledger, Room(3, 100))) == pending
+    assert len(take(bench, Room(100, 4))) == 2
+    assert take(bench, Room(100, 4)) == []
+
+
+@pytest.mark.parametrize("state", [s for s in State if s not in HELD_STATES and s is not State.WAITING])
+def test_no_other_state_takes_room(bench: Bench, state: State) -> None:
+    """What holds nothing at the service keeps nobody waiting."""
+    waiting(bench, 2)
+    bench.bring(bench.new("x", 1), state)
+    assert len(take(bench, Room(2, 2), places=2)) == 2
+
+
+@pytest.mark.parametrize(
+    ("room", "places", "expected"),
+    [
+        (WIDE, 3, 3),
+        (Room(2, 100), 9, 2),
+        (Room(100, 1), 9, 1),
+        (Room(0, 100), 9, 0),
+        (Room(-5, 100), 9, 0),
+        (WIDE, 0, 0),
+    ],
+)
+def test_never_more_than_the_smallest_bound(bench: Bench, room: Room, places: int, expected: int) -> None:
+    """Room for pending files, room for stored files, free workers: the least of them decides."""
+    waiting(bench, 5)
+    assert len(take(bench, room, places)) == expected
+    assert len(bench.rows("SELECT id FROM job WHERE state = 'uploading'")) == expected
+
+
+def test_a_claimed_job_has_its_reference_on_record(bench: Bench) -> None:
+    """Before a byte is sent the table knows under which name to look for it."""
+    (job,) = waiting(bench, 1)
+    (claimed,) = take(bench)
+    assert claimed == bench.job(job.id)
+    assert claimed.reference == reference_of(job, 1)
+    read = parse(claimed.reference or "")
+    assert read is not None
+    assert (read.batch, read.job, read.attempt) == (BATCH, job.id, 1)
+    assert (claimed.session, claimed.remote, claimed.sealed_at, claimed.absent_at) == (1, None, None, None)
+
+
+def test_every_attempt_has_a_reference_of_its_own(bench: Bench) -> None:
+    """An answer to an old attempt is never taken for the new one's."""
+    waiting(bench, 1)
+    seen = set()
+    for attempt in range(1, 4):
+        (claimed,) = take(bench)
+        assert claimed.attempt == attempt
+        seen.add(claimed.reference)
+        bench.fire(claimed, Event.POSTPONED)
+    assert len(seen) == 3
+
+
+def test_what_must_wait_or_is_in_hand_is_not_claimed(bench: Bench) -> None:
+    """Neither takes a place from the others."""
+    first, second, third = waiting(bench, 3)
+    bench.do(lambda ledger: jobs.defer(ledger, first, ledger.now + 1, 1, "later"))
+    assert [job.id for job in take(bench, WIDE, 1, (second.id,))] == [third.id]
+
+
+def test_a_run_has_a_number_and_the_batch_keeps_its_name(bench: Bench) -> None:
+    """An upload of an earlier run is recognised by its session; references stay valid for ever."""
+    again = bench.do(lambda ledger: begin_session(ledger, "f" * 16))
+    assert (again.id, again.session) == (BATCH, bench.batch.session + 1)
+
+
+SETTLE = Settle(60_000)
+some_job = st.integers(0, 5)
+
+
+class TableAgainstModel(RuleBasedStateMachine):
+    """The table and a model of a few lines go through the same night."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._stack = ExitStack()
+        self.bench = self._stack.enter_context(open_bench())
+        self.states: dict[int, State] = {}  # the model
+        self.objects: dict[int, RemoteObject] = {}  # the service, by job
+        self.missed: set[int] = set()
+        self.orphans: set[int] = set()
+        self.serial = 0
+
+    def teardown(self) -> None:
+        """Close the table."""
+        self._stack.close()
+
+    def pick(self, number: int, *states: State) -> Job | None:
+        """Return one of the jobs that are in `states`, if there is any."""
+        ids = [job for job, state in self.states.items() if state in states and job not in self.orphans]
+        return self.bench.job(ids[number % len(ids)]) if ids else None
+
+    def move(self, job: Job | None, event: Event, **facts: object) -> Job | None:
+        """Fire in the table and in the model."""
+        if job is None:
+            return None
+        moved = self.bench.fire(job, event, **facts)
+        self.states[job.id] = NEXT[job.state, event]
+        self._grant_cancel(job)
+        return moved
+
+    def _grant_cancel(self, before: Job) -> None:
+        state = self.states[before.id]
+        if before.cancel_wanted and accepts(state, Event.CANCEL):
+            self.states[before.id] = NEXT[state, Event.CANCEL]
+
+    def object_of(self, job: Job) -> RemoteObject:
+        """Let the service have made an object of a job."""
+        self.serial += 1
+        self.objects[job.id] = RemoteObject(f"id-{self.serial}", job.reference or "", RemoteStatus.QUEUED)
+        return self.objects[job.id]
+
+    @precondition(lambda self: len(self.states) < 6)
+    @rule()
+    def scan(self) -> None:
+        """Another recording is found."""
+        number = len(self.states) + 1
+        job = self.bench.examine(self.bench.new(f"{number}", 1000 + number))
+        self.states[job.id] = State.WAITING
+
+    @rule(pending=st.integers(0, 4), stored=st.integers(0, 5), places=st.integers(0, 4))
+    def claim(self, pending: int, stored: int, places: int) -> None:
+        """Claim within some room."""
+        counts = Counter(self.states.values())
+        room = min(
+            pending - sum(counts[state] for state in PENDING_STATES),
+            stored - sum(counts[state] for state in HELD_STATES),
+            places,
+            counts[State.WAITING],
+        )
+        claimed = take(self.bench, Room(pending, stored), places)
+        assert len(claimed) == max(0, room)
+        for job in claimed:
+            assert self.states[job.id] is State.WAITING
+            self.states[job.id] = State.UPLOADING
+
+    @rule(number=some_job)
+    def postpone(self, number: int) -> None:
+        """An upload fails before its seal."""
+        self.move(self.pick(number, State.UPLOADING), Event.POSTPONED)
+
+    @rule(number=some_job)
+    def seal(self, number: int) -> None:
+        """All audio is sent."""
+        job = self.pick(number, State.UPLOADING)
+        if job is not None:
+            self.move(job, Event.SEAL, **self.bench._facts(job, Event.SEAL))
+
+    @rule(number=some_job)
+    def accept(self, number: int) -> None:
+        """The service answers with an id."""
+        job = self.pick(number, State.SEALED)
+        if job is not None:
+            self.move(job, Event.ACCEPTED, remote=self.object_of(job).id)
+
+    @rule(number=some_job, arrived=st.booleans())
+    def lose(self, number: int, arrived: bool) -> None:
+        """The answer is lost; the upload may have arrived."""
+        job = self.pick(number, State.SEALED)
+        if job is not None and arrived:
+            self.object_of(job)
+        self.move(job, Event.ANSWER_LOST)
+
+    @rule(number=some_job, status=st.sampled_from([RemoteStatus.COMPLETED, RemoteStatus.FAILED]))
+    def end(self, number: int, status: RemoteStatus) -> None:
+        """The service ends a transcription."""
+        if self.objects:
+            job = list(self.objects)[number % len(self.objects)]
+            old = self.objects[job]
+            if old.status is RemoteStatus.QUEUED:
+                self.objects[job] = RemoteObject(old.id, old.reference, status, "broken")
+
+    @rule(number=some_job)
+    def vanish(self, number: int) -> None:
+        """Somebody removes an object behind our back."""
+        if self.objects:
+            del self.objects[list(self.objects)[number % len(self.objects)]]
+
+    @rule(complete=st.booleans())
+    def look(self, complete: bool) -> None:
+        """List the service, long after everything that happened so far."""
+        self.bench.now += 2 * SETTLE.wait_ms
+        before = {job: self.bench.job(job) for job in self.states}
+        shown = Survey(tuple(self.objects.values()) if complete else (), complete)
+        scene = Scene(BATCH, self.bench.batch.session, shown, self.bench.now - 1, self.bench.now, SETTLE)
+        self.bench.do(lambda ledger: survey.apply_survey(ledger, scene))
+        for job in before.values():
+            self._look_at(job, complete=complete)
+        assert not self.bench.rows("SELECT * FROM extra")
+
+    def _look_at(self, job: Job, *, complete: bool) -> None:
+        listed = self.objects.get(job.id) if complete else None
+        event = None
+        if job.id in self.orphans:
+            self.orphans.discard(job.id)
+            event = Event.ANSWER_LOST if job.state is State.SEALED else Event.INTERRUPTED
+        elif job.state in (State.UNCERTAIN, State.SUBMITTED, State.COMPLETED):
+            event = self._seen(job, listed) if listed else self._not_seen(job, complete=complete)
+        if event is not None:
+            self.states[job.id] = NEXT[job.state, event]
+            self.missed.discard(job.id)
+            self._grant_cancel(job)
+
+    def _seen(self, job: Job, listed: RemoteObject) -> Event | None:
+        self.missed.discard(job.id)
+        if job.state is State.UNCERTAIN:
+            return Event.ADOPTED
+        if listed.status is RemoteStatus.FAILED:
+            return Event.SERVICE_FAILED
+        return Event.COMPLETED if listed.status is RemoteStatus.COMPLETED and job.state is State.SUBMITTED else None
+
+    def _not_seen(self, job: Job, *, complete: bool) -> Event | None:
+        if complete and job.id in self.missed:
+            return Event.ABSENT if job.state is State.UNCERTAIN else Event.VANISHED
+        if complete:
+            self.missed.add(job.id)
+        return None
+
+    @rule(number=some_job)
+    def fetch(self, number: int) -> None:
+        """A transcript comes home."""
+        job = self.pick(number, State.COMPLETED)
+        if job is not None:
+            kept = self.bench.do(lambda ledger: transcripts.keep(ledger, job, "grpc", WORDS, pack(WORDS)))
+            assert kept
+            self.states[job.id] = State.STORED
+
+    @rule(number=some_job)
+    def clear(self, number: int) -> None:
+        """The remote copy is deleted."""
+        job = self.pick(number, State.STORED, State.FAILING, State.CANCELLING)
+        if self.move(job, Event.CLEARED) and job is not None:
+            self.objects.pop(job.id, None)
+
+    @rule(number=some_job)
+    def cancel(self, number: int) -> None:
+        """A person gives a job up."""
+        job = self.pick(number, *State)
+        if job is None:
+            return
+        self.bench.do(lambda ledger: apply_request(ledger, Request("cancel", [job.id])))
+        if accepts(job.state, Event.CANCEL):
+            self.states[job.id] = NEXT[job.state, Event.CANCEL]
+
+    @rule(number=some_job)
+    def retry(self, number: int) -> None:
+        """A person wants it tried again."""
+        job = self.pick(number, State.FAILED, State.CANCELLED)
+        if job is not None:
+            self.bench.do(lambda ledger: apply_request(ledger, Request("retry", [job.id])))
+            assert self.bench.examine(self.bench.job(job.id), job.path).state is State.WAITING
+            self.states[job.id] = State.WAITING
+            self.objects.pop(job.id, None)
+
+    @rule()
+    def restart(self) -> None:
+        """The process is killed and started again."""
+        self.bench.batch = self.bench.do(lambda ledger: begin_session(ledger, "f" * 16))
+        under_way = (State.UPLOADING, State.SEALED)
+        self.orphans |= {job for job, state in self.states.items() if state in under_way}
+
+    @invariant()
+    def the_table_agrees(self) -> None:
+        """Every job is where the model has it."""
+        rows = self.bench.rows("SELECT id, state FROM job")
+        assert {number: State(str(state)) for number, state in rows} == self.states
+
+    @invariant()
+    def the_tally_is_right(self) -> None:
+        """The totals for display are those of the jobs."""
+        rows = self.bench.rows("SELECT state, jobs, bytes, duration_ms FROM tally WHERE jobs <> 0 ORDER BY state")
+        counted = "SELECT state, count(*), sum(size), sum(coalesce(duration_ms, 0)) FROM job GROUP BY state"
+        assert rows == self.bench.rows(f"{counted} ORDER BY state")
+
+    @invariant()
+    def history_is_a_path(self) -> None:
+        """From new to where it is, every step legal and where the last one ended."""
+        at: dict[object, object] = {}
+        for job, source, event, target in self.bench.rows("SELECT job, source, event, target FROM history ORDER BY id"):
+            assert at.get(job, State.NEW) == source
+            assert NEXT[State(str(source)), Event(str(event))] == target
+            at[job] = target
+        assert at == self.states
+
+    @invariant()
+    def what_ended_holds_nothing(self) -> None:
+        """Nothing is leaked: an object is there only while a job that counts it is."""
+        for job, listed in self.objects.items():
+            assert self.states[job] in HELD_STATES, listed
+
+
+TestTableAgainstModel = TableAgainstModel.TestCase
+TestTableAgainstModel.settings = settings(
+    max_examples=60, stateful_step_count=40, deadline=None, derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+)  # fmt: skip

@@ -1,0 +1,339 @@
+"""Jobs in the table: one writer of `state`, its history, what is due, and twins."""
+
+import re
+import sqlite3
+from collections.abc import Iterator
+from types import ModuleType
+
+import pytest
+
+from batcher.model import Cause, Job
+from batcher.requests import Request, apply_request
+from batcher.stages import poll
+from batcher.states import FACTS, NEXT, PENDING_STATES, Event, State, accepts
+from batcher.store import admission, claim, jobs, reader, survey, transcripts
+from tests.store_bench import Bench, open_bench
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    """Return a fresh table."""
+    with open_bench() as opened:
+        yield opened
+
+
+def wait_for_twin(bench: Bench) -> tuple[Job, Job]:
+    """Return a carrier that is being sent, and a twin of it."""
+    carrier = bench.bring(bench.new("a"), State.WAITING)
+    carrier = bench.fire(bench.job(carrier.id), Event.CLAIMED, reference="r", attempt=1, digest=b"same", session=1)
+    twin = bench.fire(bench.new("b", 2000), Event.TWINNED, twin_of=carrier.id, digest=b"same")
+    return carrier, twin
+
+
+@pytest.mark.parametrize(("source", "event"), NEXT, ids=str)
+def test_every_transition_of_the_table_is_possible_in_the_schema(bench: Bench, source: State, event: Event) -> None:
+    """With the facts its events bring, no legal transition meets a constraint."""
+    job = bench.bring(bench.new("a"), source)
+    facts: dict[str, object] = bench._facts(job, event)
+    if source is State.TWIN:
+        facts["twin_of"] = None
+    if event in (Event.SHARED, Event.RECOGNISED):
+        facts["transcript"] = bench.transcript(job)
+    if event is Event.ADOPTED:
+        facts |= {"remote": "x", "digest": b"d", "reference": "r"}
+    assert bench.fire(job, event, **facts).state is NEXT[source, event]
+
+
+@pytest.mark.parametrize("state", State)
+def test_an_illegal_transition_is_an_error_and_never_written(bench: Bench, state: State) -> None:
+    """What the machine does not know cannot be spelled, from any state."""
+    job = bench.bring(bench.new("a"), state)
+    past = bench.history(job)
+    for event in Event:
+        if not accepts(state, event):
+            with pytest.raises(KeyError):
+                bench.do(lambda ledger, event=event: jobs.fire(ledger, job.id, state, event))  # type: ignore[misc]
+    assert bench.job(job.id) == job
+    assert bench.history(job) == past
+
+
+def test_news_that_come_too_late_change_nothing(bench: Bench) -> None:
+    """A job that has moved on is not moved again by someone who still believes the old state."""
+    job = bench.bring(bench.new("a"), State.SUBMITTED)
+    moved = bench.fire(job, Event.COMPLETED)
+    past, announced = bench.history(job), len(bench.moves)
+    late = bench.do(lambda ledger: jobs.fire(ledger, job.id, State.SUBMITTED, Event.SERVICE_FAILED, "late"))
+    assert late is False
+    assert bench.job(job.id) == moved
+    assert bench.history(job) == past
+    assert len(bench.moves) == announced
+
+
+def test_a_job_that_does_not_exist_is_not_moved(bench: Bench) -> None:
+    """An id of nobody is like news that come too late."""
+    assert bench.do(lambda ledger: jobs.fire(ledger, 99, State.NEW, Event.ADMITTED)) is False
+
+
+def test_every_transition_has_its_row_of_history_and_its_announcement(bench: Bench) -> None:
+    """What happened, when, in which attempt and why is on record, in the same transaction."""
+    job = bench.new("a")
+    bench.moves.clear()
+    bench.now += 5
+    bench.do(lambda ledger: jobs.fire(ledger, job.id, State.NEW, Event.UNREADABLE, "it vanished", {"attempt": 3}))
+    row = bench.rows("SELECT job, at, source, event, target, attempt, detail FROM history")
+    assert row == [(job.id, bench.now, "new", "unreadable", "failed", 3, "it vanished")]
+    (move,) = bench.moves
+    assert (move.job, move.at, move.source, move.target) == (job.id, bench.now, State.NEW, State.FAILED)
+    failed = bench.job(job.id)
+    assert (failed.since, failed.reason) == (bench.now, "it vanished")
+
+
+def test_a_transaction_that_fails_leaves_no_history(bench: Bench) -> None:
+    """State and history are one: both or neither."""
+    job = bench.new("a")
+    with pytest.raises(sqlite3.IntegrityError):
+        bench.fire(job, Event.TWINNED)  # without the twin that the schema demands
+    assert bench.history(job) == []
+    assert bench.job(job.id).state is State.NEW
+
+
+def test_only_columns_of_a_job_can_be_set(bench: Bench) -> None:
+    """State, identity and times are not facts that a caller may change."""
+    job = bench.new("a")
+    for name in ("state", "id", "path", "since", "created", "reason", "no_such"):
+        with pytest.raises(AssertionError):
+            bench.fire(job, Event.ADMITTED, **{name: 1})
+
+
+def test_starting_over_forgets_everything_of_the_life_before(bench: Bench) -> None:
+    """After a retry nothing of the failed attempts decides, but their number goes on."""
+    job = bench.bring(bench.new("a"), State.SUBMITTED)
+    failed = bench.fire(
+        job, Event.VANISHED, cause=Cause.VANISHED, failures=3, forgiven=1, not_before=bench.now + 9, absent_at=5
+    )
+    bench.do(lambda ledger: jobs.start_over(ledger, failed, Event.RETRY, "again"))
+    again = bench.job(job.id)
+    assert again.state is State.NEW
+    assert (again.failures, again.forgiven, again.not_before, again.absent_at) == (0, 0, 0, None)
+    assert (again.cause, again.digest, again.remote, again.sealed_at) == (None, None, None, None)
+    assert again.compare
+    assert again.attempt == 1
+
+
+# Twins.
+
+
+def test_a_twin_shares_the_transcript_in_the_same_transaction(bench: Bench) -> None:
+    """As soon as one transcript is committed, every name of the audio has it."""
+    carrier, twin = wait_for_twin(bench)
+    carrier = bench.bring(carrier, State.STORED)
+    shared = bench.job(twin.id)
+    assert (shared.state, shared.transcript, shared.twin_of) == (State.RENDERING, carrier.transcript, None)
+
+
+@pytest.mark.parametrize("cause", [Cause.REFUSED, Cause.SERVICE, Cause.VANISHED])
+def test_a_verdict_on_the_audio_holds_for_its_twin(bench: Bench, cause: Cause) -> None:
+    """The same audio would fail again, and be paid for again."""
+    carrier, twin = wait_for_twin(bench)
+    bench.do(lambda ledger: jobs.fire(ledger, carrier.id, carrier.state, Event.REJECTED, "no", {"cause": cause}))
+    parted = bench.job(twin.id)
+    assert (parted.state, parted.cause, parted.reason, parted.twin_of) == (State.FAILED, cause, "no", None)
+
+
+def test_a_reason_of_the_carriers_own_sets_its_twin_free(bench: Bench) -> None:
+    """A file that cannot be read says nothing about its copy."""
+    carrier, twin = wait_for_twin(bench)
+    bench.fire(carrier, Event.UNREADABLE, cause=Cause.SOURCE)
+    free = bench.job(twin.id)
+    assert (free.state, free.compare, free.digest, free.twin_of) == (State.NEW, True, None, None)
+
+
+def test_a_cancelled_carrier_sets_its_twin_free(bench: Bench) -> None:
+    """Giving one name up does not give the other up."""
+    carrier, twin = wait_for_twin(bench)
+    waiting = bench.fire(carrier, Event.POSTPONED)
+    bench.do(lambda ledger: apply_request(ledger, Request("cancel", [waiting.id])))
+    assert bench.job(waiting.id).state is State.CANCELLED
+    assert bench.job(twin.id).state is State.NEW
+
+
+def test_a_carrier_that_changed_sets_its_twin_free(bench: Bench) -> None:
+    """What it will be now is another audio."""
+    carrier, twin = wait_for_twin(bench)
+    bench.do(lambda ledger: jobs.start_over(ledger, carrier, Event.SOURCE_CHANGED))
+    assert bench.job(twin.id).state is State.NEW
+
+
+def test_a_carrier_that_waits_again_keeps_its_twin(bench: Bench) -> None:
+    """A refusal for now is no reason to part."""
+    carrier, twin = wait_for_twin(bench)
+    bench.fire(carrier, Event.REFUSED)
+    assert bench.job(twin.id).twin_of == carrier.id
+
+
+# Cancelling.
+
+
+@pytest.mark.parametrize(
+    ("state", "event", "end"),
+    [
+        (State.UPLOADING, Event.POSTPONED, State.CANCELLED),
+        (State.UPLOADING, Event.REFUSED, State.CANCELLED),
+        (State.UPLOADING, Event.SOURCE_CHANGED, State.CANCELLED),
+        (State.SEALED, Event.REFUSED, State.CANCELLED),
+        (State.SEALED, Event.ACCEPTED, State.CANCELLING),
+        (State.UNCERTAIN, Event.ADOPTED, State.CANCELLING),
+        (State.UNCERTAIN, Event.ABSENT, State.CANCELLED),
+    ],
+)
+def test_a_wish_to_cancel_is_granted_as_soon_as_it_can_be(bench: Bench, state: State, event: Event, end: State) -> None:
+    """Where it cannot be at once, the very next transition grants it, in the same transaction."""
+    job = bench.bring(bench.new("a"), state)
+    assert bench.do(lambda ledger: apply_request(ledger, Request("cancel", [job.id]))) == 1
+    wanted = bench.job(job.id)
+    assert (wanted.state, wanted.cancel_wanted) == (state, True)
+    facts = {"remote": "x"} if event in (Event.ACCEPTED, Event.ADOPTED) else {}
+    assert bench.fire(wanted, event, **facts).state is end
+
+
+@pytest.mark.parametrize("state", [s for s in State if not FACTS[s].final])
+def test_cancelling_means_what_it_says_in_every_state(bench: Bench, state: State) -> None:
+    """Done at once, wished for, or passed over where the work is paid for already; never half."""
+    job = bench.bring(bench.new("a"), state)
+    changed = bench.do(lambda ledger: apply_request(ledger, Request("cancel", [job.id])))
+    after = bench.job(job.id)
+    if accepts(state, Event.CANCEL):
+        assert (changed, after.state) == (1, NEXT[state, Event.CANCEL])
+    elif state in PENDING_STATES and state is not State.CANCELLING:
+        assert (changed, after.cancel_wanted) == (1, True)
+    else:
+        assert (changed, after) == (0, job)
+
+
+# What is due.
+
+
+def test_the_longest_due_comes_first_and_the_filter_before_the_limit(bench: Bench) -> None:
+    """Jobs that must wait or are in hand never fill the places of those that need not."""
+    made = [bench.bring(bench.new(f"{number}", 1000 + number), State.WAITING) for number in range(8)]
+    for job, wait in zip(made, [5_000, -1, 6_000, 0, -2, 7_000, -1, 0], strict=True):
+        bench.do(lambda ledger, job=job, wait=wait: jobs.defer(ledger, job, ledger.now + wait, 1, "later"))  # type: ignore[misc]
+    order = [made[4], made[1], made[6], made[3], made[7]]
+
+    def due(places: int, busy: list[int]) -> list[int]:
+        found = bench.do(lambda ledger: jobs.due(ledger, [State.WAITING], places, busy))
+        return [job.id for job in found]
+
+    assert due(9, []) == [job.id for job in order]
+    assert due(2, []) == [made[4].id, made[1].id]
+    assert due(2, [made[4].id, made[1].id]) == [made[6].id, made[3].id]
+
+
+def test_states_are_served_in_the_order_given(bench: Bench) -> None:
+    """The first state takes the places, what is left goes to the next; never more than asked for."""
+    stored = [bench.bring(bench.new(f"s{n}", 10 + n), State.STORED).id for n in range(2)]
+    failing = [bench.bring(bench.new(f"f{n}", 20 + n), State.FAILING).id for n in range(3)]
+
+    def due(*states: State, places: int) -> list[int]:
+        return [job.id for job in bench.do(lambda ledger: jobs.due(ledger, states, places))]
+
+    assert due(State.STORED, State.FAILING, places=3) == [*stored, failing[0]]
+    assert due(State.FAILING, State.STORED, places=4) == [*failing, stored[0]]
+    assert due(State.FAILING, State.STORED, places=3) == failing
+
+
+def test_the_next_due_time_is_the_earliest_to_come(bench: Bench) -> None:
+    """A stage sleeps until then; what is due already does not count, nor do other states."""
+
+    def next_due() -> int | None:
+        return bench.do(lambda ledger: jobs.next_due(ledger, [State.WAITING, State.STORED]))
+
+    assert next_due() is None
+    for number, (state, wait) in enumerate(
+        [(State.WAITING, 0), (State.WAITING, 900), (State.STORED, 700), (State.FAILING, 10)]
+    ):
+        job = bench.bring(bench.new(f"{number}", 10 + number), state)
+        bench.do(lambda ledger, job=job, wait=wait: jobs.defer(ledger, job, ledger.now + wait, 0, ""))  # type: ignore[misc]
+    assert next_due() == bench.now + 700
+
+
+def test_deferring_a_job_that_moved_on_does_nothing(bench: Bench) -> None:
+    """A late "not yet" does not hold up what comes after."""
+    job = bench.bring(bench.new("a"), State.COMPLETED)
+    stored = bench.bring(job, State.STORED)
+    bench.do(lambda ledger: jobs.defer(ledger, job, ledger.now + 99, 7, "late"))
+    assert bench.job(job.id) == stored
+
+
+def test_counting_and_asking_for_states(bench: Bench) -> None:
+    """The quota and the end of a run ask these."""
+    for number, state in enumerate([State.WAITING, State.SUBMITTED, State.SUBMITTED]):
+        bench.bring(bench.new(f"{number}", 10 + number), state)
+    assert bench.do(lambda ledger: jobs.count(ledger, [State.SUBMITTED, State.WAITING])) == 3
+    assert bench.do(lambda ledger: jobs.exists(ledger, [State.SUBMITTED]))
+    assert not bench.do(lambda ledger: jobs.exists(ledger, [State.DONE, State.FAILED]))
+    assert [job.id for job in bench.do(lambda ledger: jobs.in_states(ledger, [State.SUBMITTED]))] == [2, 3]
+
+
+# How the table is asked. A night has a hundred thousand jobs; no question may read them all.
+
+
+def statements_of(module: ModuleType) -> list[tuple[str, str]]:
+    """Return the SQL constants of a module."""
+    texts = [(name, value) for name, value in vars(module).items() if isinstance(value, str)]
+    return [
+        (f"{module.__name__}.{name}", value)
+        for name, value in texts
+        if re.match(r"\s*(SELECT|UPDATE|INSERT|DELETE)\b", value)
+    ]
+
+
+HOT = [
+    statement
+    for module in (jobs, admission, claim, survey, transcripts, poll, reader)
+    for statement in statements_of(module)
+]
+
+
+class _Anything(dict[str, object]):
+    """Binds any named parameter."""
+
+    def __missing__(self, name: str) -> int:
+        return 1
+
+
+def plan_of(conn: sqlite3.Connection, sql: str) -> list[str]:
+    """Return how SQLite would carry a statement out."""
+    parameters: object = _Anything() if re.search(r":[a-z_]+", sql) else ("[]",) * sql.count("?")
+    rows = conn.execute(f"EXPLAIN QUERY PLAN {sql}", parameters)  # type: ignore[arg-type]
+    return [row[3] for row in rows]
+
+
+def test_the_questions_are_found() -> None:
+    """The list below is gathered by itself; it would be empty if constants were called otherwise."""
+    assert len(HOT) >= 25
+
+
+@pytest.mark.parametrize(("name", "sql"), HOT, ids=[name for name, _ in HOT])
+def test_no_question_reads_every_job(bench: Bench, name: str, sql: str) -> None:
+    """Every statement finds its jobs by an index."""
+    assert [step for step in plan_of(bench.conn, sql) if step.startswith("SCAN job")] == [], name
+
+
+@pytest.mark.parametrize("sql", [jobs._DUE])
+def test_jobs_come_from_the_index_in_order(bench: Bench, sql: str) -> None:
+    """Taking the first few of very many does not sort them all."""
+    assert not [step for step in plan_of(bench.conn, sql) if "TEMP B-TREE" in step]
+
+
+def test_no_statement_of_a_transition_reads_every_job(bench: Bench) -> None:
+    """The same holds for what is put together when a job is moved."""
+    seen: list[str] = []
+    carrier, _ = wait_for_twin(bench)
+    bench.conn.set_trace_callback(seen.append)
+    bench.bring(carrier, State.DONE)
+    bench.conn.set_trace_callback(None)
+    asked = [sql for sql in seen if re.match(r"\s*(SELECT|UPDATE|INSERT|DELETE)\b", sql)]
+    assert len(asked) > 10
+    for sql in asked:
+        assert not [step for step in plan_of(bench.conn, sql) if step.startswith("SCAN job")], sql
