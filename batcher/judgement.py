@@ -45,6 +45,7 @@ class Judgement:
     seen_again: list[Job] = field(default_factory=list)  #: listed after having been missed
     extras: list[RemoteObject] = field(default_factory=list)  #: ours, but of no use to any job
     ours: int = 0
+    pending: int = 0  #: everybody's
     foreign_pending: int = 0
     foreign_stored: int = 0
 
@@ -59,6 +60,7 @@ class Scene:
     began: int  #: when the survey was begun, UTC milliseconds
     now: int
     settle: Settle
+    max_failures: int = 8  #: answers of one job that may be lost before it is given up
 
 
 def judge(scene: Scene, jobs: Iterable[Job]) -> Judgement:
@@ -78,6 +80,7 @@ def _sort_objects(scene: Scene, known: Mapping[int, Job], judgement: Judgement) 
     """Group our objects by job; count everything that no held job accounts for against the room."""
     listed: dict[int, list[RemoteObject]] = {}
     for remote in scene.survey.objects:
+        judgement.pending += remote.status.pending
         reference = parse(remote.reference)
         job = known.get(reference.job) if reference else None
         if reference is None or reference.batch != scene.batch:
@@ -164,10 +167,13 @@ def _judge_missing(scene: Scene, job: Job, judgement: Judgement) -> None:
     if job.absent_at is None or job.absent_at < earliest:  # a mark from before it moved proves nothing any more
         judgement.missed.append(job)
     elif scene.began >= job.absent_at + scene.settle.apart_ms:
-        judgement.findings.append(_proven_absent(job))
+        judgement.findings.append(_proven_absent(scene, job))
 
 
-def _proven_absent(job: Job) -> Finding:
+def _proven_absent(scene: Scene, job: Job) -> Finding:
+    if job.state is State.UNCERTAIN and job.failures >= scene.max_failures:
+        detail = f"given up after {job.failures} tries without an answer; the last one: {job.reason}"
+        return Finding(job, Event.GIVEN_UP, detail, {"cause": Cause.SERVICE})
     if job.state is State.UNCERTAIN:
         return Finding(job, Event.ABSENT, "the service never received it", {"absent_at": None, "not_before": 0})
     detail = "it is gone from the service, and its transcript was not fetched yet"

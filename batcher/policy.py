@@ -20,6 +20,7 @@ SURVEY_FRESH_MS = 30_000
 #: Refusals for quota within this time are one refusal; each halves our share, down to the smallest.
 REFUSALS_COUNT_ONCE_MS = 10_000
 SMALLEST_SHARE = 0.02
+PAUSE_MS = 5_000
 SHARE_RECOVERS_MS = 600_000
 
 #: Other clients' growth between two listings fades by a tenth at each; below this it is over.
@@ -69,7 +70,9 @@ class Headroom:
     """How much of the account's limits is ours to fill, as far as the latest listing tells.
 
     The reserve for other clients is zero until they are seen, then twice their largest recent growth between
-    two listings. A refusal for quota halves our share; it comes back within ten minutes.
+    two listings. A refusal for quota tells that the account holds less than it should: nothing is sent for a
+    moment, our share is halved, and then it is at most what the next listing shows pending. It comes back within
+    ten minutes.
     """
 
     limits: Limits
@@ -79,6 +82,8 @@ class Headroom:
     growth: float = 0.0
     share: float = 1.0
     share_since: int = 0
+    paused_until: int = 0
+    refused_since_look: bool = False
 
     def observe(self, judgement: Judgement, began: int) -> None:
         """Take note of a complete listing."""
@@ -87,21 +92,30 @@ class Headroom:
         self.foreign_pending = judgement.foreign_pending
         self.foreign_stored = judgement.foreign_stored
         self.began = began
+        if self.refused_since_look:
+            self.refused_since_look = False
+            self.share = min(self.share, max(1, judgement.pending) / self.limits.pending)
 
     def refused(self, now: int) -> None:
         """Take note of a refusal for quota; several of one moment count once."""
         if now - self.share_since > REFUSALS_COUNT_ONCE_MS:
             self.share = max(SMALLEST_SHARE, self._share(now) / 2)
             self.share_since = now
+        self.paused_until = now + PAUSE_MS
+        self.refused_since_look = True
         self.began = None  # look again before the next claim
 
     def fresh(self, now: int) -> bool:
         """Tell whether the latest listing is young enough to decide on."""
         return self.began is not None and now - self.began <= SURVEY_FRESH_MS
 
+    def paused(self, now: int) -> bool:
+        """Tell whether the service refused for quota a moment ago."""
+        return now < self.paused_until
+
     def room(self, now: int) -> Room:
         """Return the room for our own objects; none at all when nothing is known."""
-        if not self.fresh(now):
+        if not self.fresh(now) or self.paused(now):
             return Room(0, 0)
         reserve = ceil(2 * self.growth) if self.growth >= LEAST_GROWTH else 0
         pending = self.limits.pending - self.foreign_pending - reserve

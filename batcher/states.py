@@ -85,6 +85,7 @@ class Event(StrEnum):
     INTERRUPTED = "interrupted"  #: this process ended before the seal
     ANSWER_LOST = "answer_lost"  #: failed after the seal: nobody knows
     ADOPTED = "adopted"  #: found in the service's list by its reference
+    GIVEN_UP = "given_up"  #: proven not to be at the service, for the last time
     ABSENT = "absent"  #: proven not to be at the service
     COMPLETED = "completed"  #: the service says the transcript is ready
     REOPENED = "reopened"  #: the service's status went backwards
@@ -134,6 +135,7 @@ TRANSITIONS: tuple[tuple[State, Event, State], ...] = (
     (State.SEALED, Event.ANSWER_LOST, State.UNCERTAIN),
     (State.UNCERTAIN, Event.ADOPTED, State.SUBMITTED),
     (State.UNCERTAIN, Event.ABSENT, State.WAITING),
+    (State.UNCERTAIN, Event.GIVEN_UP, State.FAILED),
     (State.SUBMITTED, Event.COMPLETED, State.COMPLETED),
     (State.SUBMITTED, Event.SERVICE_FAILED, State.FAILING),
     (State.SUBMITTED, Event.VANISHED, State.FAILED),

@@ -576,7 +576,6 @@ def test_a_quota_refusal_makes_us_smaller_and_costs_nothing(folder: Path) -> Non
     assert bed.rows("SELECT max(failures) FROM job") == [(0,)]
 
 
-@pytest.mark.xfail(reason="for ten seconds after a refusal the same share is claimed again and again")
 def test_a_quota_refusal_is_not_answered_by_a_storm(folder: Path) -> None:
     """What is refused now is refused in a second too: on average at most two refusals a recording."""
     bed = Bed(folder, *range(1_000, 1_040))
@@ -585,7 +584,6 @@ def test_a_quota_refusal_is_not_answered_by_a_storm(folder: Path) -> None:
     assert bed.account.tally.quota_refusals <= 80
 
 
-@pytest.mark.xfail(reason="an upload whose answer is lost every time is proven absent and sent again without end")
 def test_a_recording_whose_upload_always_breaks_the_service_fails_in_the_end(folder: Path) -> None:
     """Nothing of it is ever accepted; after so many tries it is given up, and the batch ends."""
     bed = Bed(folder, *range(1_000, 1_003))

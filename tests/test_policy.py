@@ -14,6 +14,7 @@ from batcher.policy import (
     BACKOFF_CAP_MS,
     BACKOFF_FIRST_MS,
     IDENTICAL_REFUSALS,
+    PAUSE_MS,
     REFUSALS_COUNT_ONCE_MS,
     SHARE_RECOVERS_MS,
     SMALLEST_SHARE,
@@ -162,19 +163,45 @@ def test_the_reserve_fades_to_nothing() -> None:
     assert headroom.room(NOW).pending == 100
 
 
+def full(pending: int) -> Judgement:
+    """Return what a listing tells that shows so many pending objects, all ours."""
+    return Judgement(pending=pending)
+
+
 def test_a_refusal_halves_our_share_once_for_its_moment() -> None:
     """Sixteen workers refused together are one refusal; the next one counts ten seconds later."""
     headroom = Headroom(Limits())
     for step in range(16):
         headroom.refused(NOW + step)
-    headroom.observe(seen(0), NOW)
-    assert headroom.room(NOW).pending == 50
+    headroom.observe(full(100), NOW + PAUSE_MS + 16)
+    assert 50 <= headroom.room(NOW + PAUSE_MS + 16).pending <= 51
     headroom.refused(NOW + REFUSALS_COUNT_ONCE_MS)
-    headroom.observe(seen(0), NOW)
-    assert 50 <= headroom.room(NOW + REFUSALS_COUNT_ONCE_MS).pending <= 52
-    headroom.refused(NOW + REFUSALS_COUNT_ONCE_MS + 1)
-    headroom.observe(seen(0), NOW)
-    assert 25 <= headroom.room(NOW + REFUSALS_COUNT_ONCE_MS + 1).pending <= 27
+    headroom.observe(full(100), NOW + REFUSALS_COUNT_ONCE_MS + PAUSE_MS)
+    assert 50 <= headroom.room(NOW + REFUSALS_COUNT_ONCE_MS + PAUSE_MS).pending <= 53
+    later = NOW + 2 * REFUSALS_COUNT_ONCE_MS
+    headroom.refused(later)
+    headroom.observe(full(100), later + PAUSE_MS)
+    assert 25 <= headroom.room(later + PAUSE_MS).pending <= 28
+
+
+def test_a_refusal_teaches_how_much_the_account_holds() -> None:
+    """An account that shows six pending objects when it refuses has room for about six."""
+    headroom = Headroom(Limits())
+    headroom.refused(NOW)
+    headroom.observe(full(6), NOW + 100)
+    assert headroom.room(NOW + PAUSE_MS).pending <= 7
+    headroom.observe(full(0), NOW + PAUSE_MS)
+    assert headroom.room(NOW + PAUSE_MS).pending >= 6, "only the first listing after a refusal teaches"
+
+
+def test_nothing_is_claimed_in_the_moment_after_a_refusal() -> None:
+    """What was refused now would be refused again."""
+    headroom = Headroom(Limits())
+    headroom.refused(NOW)
+    headroom.observe(full(6), NOW + 100)
+    assert headroom.paused(NOW + PAUSE_MS - 1)
+    assert headroom.room(NOW + PAUSE_MS - 1) == Room(0, 0)
+    assert not headroom.paused(NOW + PAUSE_MS)
 
 
 def test_after_a_refusal_nothing_is_claimed_before_a_new_listing() -> None:
@@ -193,12 +220,12 @@ def test_our_share_recovers_within_ten_minutes(refusals: int) -> None:
     for _ in range(refusals):
         now += REFUSALS_COUNT_ONCE_MS + 1
         headroom.refused(now)
-    headroom.observe(seen(0), now)
-    assert headroom.room(now).pending >= ceil(100 * SMALLEST_SHARE)
-    halfway, later = now + SHARE_RECOVERS_MS // 2, now + SHARE_RECOVERS_MS
-    headroom.observe(seen(0), halfway)
+    headroom.observe(full(100), now)
+    soon, halfway, later = now + PAUSE_MS, now + SHARE_RECOVERS_MS // 2, now + SHARE_RECOVERS_MS
+    assert headroom.room(soon).pending >= ceil(100 * SMALLEST_SHARE)
+    headroom.observe(full(0), halfway)
     assert headroom.room(halfway).pending >= 50
-    headroom.observe(seen(0), later)
+    headroom.observe(full(0), later)
     assert headroom.room(later).pending == 100
 
 
@@ -210,8 +237,8 @@ def test_some_room_is_always_left_to_try(pending: int, refusals: int) -> None:
     for _ in range(refusals):
         now += REFUSALS_COUNT_ONCE_MS + 1
         headroom.refused(now)
-    headroom.observe(seen(0), now)
-    assert 1 <= headroom.room(now).pending <= pending
+    headroom.observe(full(0), now)
+    assert 1 <= headroom.room(now + PAUSE_MS).pending <= pending
 
 
 # When to look.

@@ -121,8 +121,8 @@ def test_the_record_is_part_of_the_step(conn: sqlite3.Connection) -> None:
     conn.set_trace_callback(seen.append)
     migrate(conn)
     ends = [sql for sql in seen if sql.startswith(("BEGIN", "COMMIT", "PRAGMA user_version ="))]
-    steps = [["BEGIN IMMEDIATE", f"PRAGMA user_version = {number}", "COMMIT"] for number, _ in migrations()]
-    assert ends == sum(steps, [])
+    steps = [("BEGIN IMMEDIATE", f"PRAGMA user_version = {number}", "COMMIT") for number, _ in migrations()]
+    assert ends == [statement for step in steps for statement in step]
 
 
 def test_triggers_with_inner_semicolons_are_one_statement() -> None:

@@ -56,7 +56,8 @@ class Poll:
             self._unanswered(error)
             return
         self._answered()
-        scene = Scene(context.batch.id, context.batch.session, seen, began, began, context.plan.settle)
+        plan, batch = context.plan, context.batch
+        scene = Scene(batch.id, batch.session, seen, began, began, plan.settle, plan.max_failures)
         judgement, outlook = await context.table.transact(partial(_apply, scene=scene))
         reach("survey-applied")
         self._learn(judgement, scene)

@@ -39,7 +39,7 @@ class Upload:
         room = context.headroom.room(context.clock.now())
         claimed = await context.table.transact(partial(claim, batch=context.batch, room=room, places=places, busy=busy))
         reach("claimed")
-        if not claimed:
+        if not claimed and await context.table.transact(_any_due):
             context.why_waiting = f"room for {room.pending} pending and {room.stored} stored files is taken"
         return claimed
 
@@ -50,6 +50,8 @@ class Upload:
             return "the service does not answer"
         if context.short_of_space:
             return "too little disk space left here"
+        if context.headroom.paused(context.clock.now()):
+            return "the service refused for quota a moment ago"
         if not context.headroom.fresh(context.clock.now()):
             context.look_now()
             return "asking the service how much room there is"
@@ -193,6 +195,10 @@ class _Sending:
 
         moved = await self._context.table.transact(work)
         assert moved, f"job {self._job.id} left {source} while it was being sent"
+
+
+def _any_due(ledger: Ledger) -> bool:
+    return bool(jobs.due(ledger, [State.WAITING], 1))
 
 
 def _same_refusal_for_all(error: ServiceError) -> AccountRefused:
