@@ -45,8 +45,11 @@ class Disk(Protocol):
     async def missing(self, outputs: Sequence[str]) -> list[str]:
         """Return those of the outputs that are not there."""
 
-    async def take_requests(self) -> list[Request]:
-        """Return the requests that were left in the batch's directory, each once."""
+    async def requests(self) -> dict[str, Request]:
+        """Return the requests that were left in the batch's directory, by name, in the order they were made."""
+
+    async def drop_request(self, name: str) -> None:
+        """Remove a request that was carried out."""
 
     async def free_bytes(self) -> int:
         """Return how much room is left where the table and the outputs are."""

@@ -205,8 +205,9 @@ async def _watch_disk(context: Context) -> None:
 async def _heed_requests(context: Context) -> None:
     """Apply what `batcher retry` and `batcher cancel` leave while this run holds the batch."""
     while True:
-        for request in await context.disk.take_requests():
+        for name, request in (await context.disk.requests()).items():
             await context.table.transact(partial(apply_request, request=request))
+            await context.disk.drop_request(name)  # only now: a kill in between repeats it, and that changes nothing
         await anyio.sleep(1)
 
 

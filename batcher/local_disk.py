@@ -88,14 +88,19 @@ class LocalDisk:
         """Return those of the outputs that are not there."""
         return await offload(missing_outputs, self._out, outputs)
 
-    async def take_requests(self) -> list[Request]:
-        """Read and remove what was left in the requests directory."""
-        return await offload(self._take_requests)
+    async def requests(self) -> dict[str, Request]:
+        """Read what was left in the requests directory."""
+        return await offload(self._requests)
 
-    def _take_requests(self) -> list[Request]:
+    def _requests(self) -> dict[str, Request]:
         folder = self._state / "requests"
         found = sorted(folder.glob("*.json")) if folder.is_dir() else []
-        return [request for request in map(_take_request, found) if request is not None]
+        read = {path.name: _read_request(path) for path in found}
+        return {name: request for name, request in read.items() if request is not None}
+
+    async def drop_request(self, name: str) -> None:
+        """Remove a request's file."""
+        await offload((self._state / "requests" / name).unlink)
 
     async def free_bytes(self) -> int:
         """Return the smaller of the rooms left for the table and for the outputs."""
@@ -134,13 +139,11 @@ def _examined(job: Job, found: Examination) -> Examined:
     )
 
 
-def _take_request(path: Path) -> Request | None:
-    """Return a request and remove its file; one that cannot be understood is set aside and logged."""
+def _read_request(path: Path) -> Request | None:
+    """Return a request; one that cannot be understood is set aside and logged."""
     try:
-        request = Request.from_json(path.read_text("utf-8"))
+        return Request.from_json(path.read_text("utf-8"))
     except (UsageError, OSError, UnicodeDecodeError) as error:
         _log.warning("request not understood", file=path.name, reason=str(error))
         path.rename(path.with_suffix(".refused"))
         return None
-    path.unlink()
-    return request

@@ -67,7 +67,7 @@ class Disk(SimulatedDisk):
     def __init__(self, world: World) -> None:
         super().__init__(world, lambda: None)
         self.free: Callable[[], int] = lambda: 10**12
-        self.requests: list[Request] = []
+        self.wishes: dict[str, Request] = {}
         self.scan_seconds = 0.0  #: how long a scan takes before it finds anything
         #: Called with the name of a verb and the job's path before it is done; may raise.
         self.before: Callable[[str, bytes], None] = lambda _verb, _path: None
@@ -97,10 +97,18 @@ class Disk(SimulatedDisk):
         self.before("write", b"/in/" + outputs[0][0].rpartition(".")[0].encode())
         await super().write(outputs, replace=replace)
 
-    async def take_requests(self) -> list[Request]:
+    def leave(self, *requests: Request) -> None:
+        """Leave requests as `batcher retry` and `batcher cancel` do."""
+        for request in requests:
+            self.wishes[f"{len(self.wishes)}-{request.verb}-{request.jobs}"] = request
+
+    async def requests(self) -> dict[str, Request]:
         """Return what a test left."""
-        taken, self.requests = self.requests, []
-        return taken
+        return dict(self.wishes)
+
+    async def drop_request(self, name: str) -> None:
+        """Forget it."""
+        del self.wishes[name]
 
     async def free_bytes(self) -> int:
         """Return what a test says."""

@@ -497,7 +497,7 @@ def test_a_twin_of_a_cancelled_job_is_sent_by_itself(folder: Path) -> None:
 
     def cancel() -> None:
         assert bed.states() == {"uploading": 1, "twin": 1}
-        bed.disk.requests.append(Request("cancel", [1]))
+        bed.disk.leave(Request("cancel", [1]))
 
     assert bed.run(at(10, cancel)) is None
     assert bed.state("a.wav") == "cancelled"
@@ -693,11 +693,11 @@ def test_requests_are_heeded_while_a_run_works(folder: Path) -> None:
     bed.add("long.wav", 12_000_000)
 
     def ask() -> None:
-        bed.disk.requests += [Request("cancel", [1, 2]), Request("cancel", [99])]
+        bed.disk.leave(Request("cancel", [1, 2]), Request("cancel", [99]))
 
     def again() -> None:
         assert bed.state("005.wav") == "failed"
-        bed.disk.requests.append(Request("retry", [6]))
+        bed.disk.leave(Request("retry", [6]))
 
     assert bed.run(at(4, ask), at(10, again)) is None
     assert bed.state("000.wav") == bed.state("001.wav") == "cancelled"

@@ -137,9 +137,12 @@ class SimulatedDisk:
         """Return those of the outputs that are not there."""
         return [name for name in outputs if name not in self._world.outputs]
 
-    async def take_requests(self) -> list[Request]:
+    async def requests(self) -> dict[str, Request]:
         """Return nothing: nobody asks for anything in these nights."""
-        return []
+        return {}
+
+    async def drop_request(self, name: str) -> None:
+        """Nothing is ever left."""
 
     async def free_bytes(self) -> int:
         """Return plenty."""
