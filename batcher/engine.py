@@ -118,8 +118,7 @@ class Engine:
     async def _wind_up(self, context: Context) -> None:
         """End unsealed uploads, which cost nothing, and await the answers of sealed ones for a while."""
         context.draining = True
-        for scope in list(context.unsealed.values()):
-            scope.cancel()
+        context.end_unsealed(list(context.unsealed))
         with anyio.move_on_after(DRAIN_SECONDS):
             await context.none_sealed()
 
@@ -207,6 +206,8 @@ async def _heed_requests(context: Context) -> None:
     while True:
         for name, request in (await context.disk.requests()).items():
             await context.table.transact(partial(apply_request, request=request))
+            if request.verb == "cancel":
+                context.end_unsealed(request.jobs)
             await context.disk.drop_request(name)  # only now: a kill in between repeats it, and that changes nothing
         await anyio.sleep(1)
 

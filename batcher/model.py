@@ -121,6 +121,7 @@ class Cause(StrEnum):
     REFUSED = "refused"  #: the service will never accept it as it is
     SERVICE = "service"  #: the service accepted it and failed
     VANISHED = "vanished"  #: the service lost it, or somebody deleted it there
+    INTERNAL = "internal"  #: batcher itself failed on it, again and again; the log has the details
     OUTPUT = "output"  #: the transcript is safe in the table, its file cannot be written
 
 
@@ -155,7 +156,8 @@ class Job:
     cancel_wanted: bool
     absent_at: int | None  #: when a complete list first did not show it
     transcript: int | None  #: id of the transcript it shares
-    formats: str  #: formats written, comma separated
+    formats: str  #: formats that were ever written, comma separated
+    shown: int | None  #: id of the transcript that the written formats show
     cause: str | None  #: sort of the failure, a `Cause`
     reason: str | None  #: why it is where it is, for a person
     created: int

@@ -55,6 +55,8 @@ def _retry(ledger: Ledger, job: Job) -> bool:
 
 def _cancel(ledger: Ledger, job: Job) -> bool:
     """Cancel now where that is possible; where it is not yet, as soon as it is."""
+    if job.state is State.COMPLETED and not job.failures:
+        return False  # it is paid for and about to be fetched; only one that cannot be fetched is given up
     if accepts(job.state, Event.CANCEL):
         return jobs.fire(ledger, job.id, job.state, Event.CANCEL, "cancelled on request", {"twin_of": None})
     if FACTS[job.state].pending and job.state is not State.CANCELLING:

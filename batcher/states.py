@@ -144,6 +144,7 @@ TRANSITIONS: tuple[tuple[State, Event, State], ...] = (
     (State.COMPLETED, Event.REOPENED, State.SUBMITTED),
     (State.COMPLETED, Event.SERVICE_FAILED, State.FAILING),
     (State.COMPLETED, Event.VANISHED, State.FAILED),
+    (State.COMPLETED, Event.CANCEL, State.CANCELLING),
     (State.STORED, Event.CLEARED, State.DONE),
     (State.STORED, Event.UNWRITABLE, State.FAILING),
     (State.RENDERING, Event.WRITTEN, State.DONE),

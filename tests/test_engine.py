@@ -383,7 +383,7 @@ def test_an_unforeseen_error_after_the_seal_is_looked_up_first(folder: Path) -> 
 
 
 def test_a_job_that_always_breaks_does_not_hold_the_others(folder: Path) -> None:
-    """They are done, and it waits with its reason."""
+    """They are done, and it fails with its reason after so many tries."""
     bed = Bed(folder, *range(1_000, 1_010))
 
     def crash(what: str, path: bytes) -> None:
@@ -391,12 +391,26 @@ def test_a_job_that_always_breaks_does_not_hold_the_others(folder: Path) -> None
             raise ValueError("nobody thought of this")
 
     bed.disk.before = crash
-    assert bed.run(drain_at(600)) is None
-    assert bed.states() == {"done": 9, "new": 1}
-    ((reason, failures),) = bed.rows("SELECT reason, failures FROM job WHERE state = 'new'")
+    assert bed.run() is None
+    assert bed.states() == {"done": 9, "failed": 1}
+    ((reason, cause),) = bed.rows("SELECT reason, cause FROM job WHERE state = 'failed'")
     assert "nobody thought of this" in str(reason)
-    assert isinstance(failures, int)
-    assert 5 <= failures <= 12
+    assert cause == "internal"
+
+
+def test_an_upload_that_always_breaks_backs_off_and_fails_in_the_end(folder: Path) -> None:
+    """An error that nobody foresaw is tried a few times, with pauses, and never in a hot loop."""
+    bed = Bed(folder, *range(1_000, 1_010))
+
+    def crash(what: str, path: bytes) -> None:
+        if what == "open" and path == b"/in/003.wav":
+            raise ValueError("nobody thought of this")
+
+    bed.disk.before = crash
+    assert bed.run() is None
+    assert bed.states() == {"done": 9, "failed": 1}
+    assert bed.events("003.wav").count("claimed") <= 8
+    assert bed.events("003.wav")[-1] == "rejected"
 
 
 def test_a_damaged_transcript_in_the_table_fails_its_job_only(folder: Path) -> None:

@@ -32,7 +32,7 @@ def a_job(state: State, **changes: object) -> Job:
         id=7, path=b"/in/a", output="a", size=1000, mtime_ns=1, options="o", state=state, since=SINCE, not_before=0,
         failures=0, attempt=2, session=SESSION, sealed_at=SINCE, forgiven=0, digest=b"d", duration_ms=1,
         reference=reference(), remote="mine" if known else None, compare=False, twin_of=None, cancel_wanted=False,
-        absent_at=None, transcript=None, formats="", cause=None, reason=None, created=0,
+        absent_at=None, transcript=None, formats="", shown=None, cause=None, reason=None, created=0,
     )  # fmt: skip
     return replace(job, **changes)  # type: ignore[arg-type]
 

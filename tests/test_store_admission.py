@@ -87,12 +87,12 @@ def test_finished_recordings_are_handed_back_for_their_outputs(bench: Bench) -> 
 
 
 @pytest.mark.parametrize("cause", Cause)
-def test_only_what_was_never_sent_is_tried_again_by_itself(bench: Bench, cause: Cause) -> None:
-    """A recording that could not be read costs nothing to try again; all other failures need a person."""
+def test_only_what_costs_nothing_is_tried_again_by_itself(bench: Bench, cause: Cause) -> None:
+    """What was not read, and outputs that were not written, cost nothing to try again; the rest needs a person."""
     job = bench.fire(bench.new("a"), Event.UNREADABLE, cause=cause, failures=4)
     counts = bench.scan(found("a")).counts
     again = bench.at("a")
-    if cause is Cause.SOURCE:
+    if cause in (Cause.SOURCE, Cause.OUTPUT):
         assert counts == {"again": 1}
         assert (again.state, again.failures, again.cause) == (State.NEW, 0, None)
     else:
@@ -323,3 +323,14 @@ def test_a_later_input_moves_no_earlier_one(bench: Bench) -> None:
 def test_an_input_without_a_name_gets_one(bench: Bench) -> None:
     """The root of the file system has none of its own."""
     assert roots(bench, b"/a", b"/")[b"/"].startswith("~")
+
+
+def test_many_recordings_of_one_size_cost_no_more_each(bench: Bench) -> None:
+    """What one more recording of a common size costs does not depend on how many there are."""
+    steps: list[int] = []
+    for round_ in range(3):
+        steps.append(0)
+        bench.conn.set_progress_handler(lambda: steps.__setitem__(-1, steps[-1] + 1), 100)
+        bench.scan(*(found(f"{round_}-{number}") for number in range(500)))
+        bench.conn.set_progress_handler(None, 0)
+    assert steps[2] < 1.5 * steps[0] + 100

@@ -1,13 +1,14 @@
 """The claim: the quota holds inside it, whatever happened before, and the table agrees with a simple model."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from batcher.judgement import Scene, Settle
 from batcher.model import Job, RemoteObject, RemoteStatus, Room, Survey
@@ -116,6 +117,13 @@ def test_a_run_has_a_number_and_the_batch_keeps_its_name(bench: Bench) -> None:
 
 SETTLE = Settle(60_000)
 some_job = st.integers(0, 5)
+seldom = st.sampled_from([False, False, False, True])
+Condition = Callable[["TableAgainstModel"], bool]
+
+
+def some(*states: State) -> Condition:
+    """Return the condition that some job that nobody lost is in one of `states`."""
+    return lambda machine: any(state in states for job, state in machine.states.items() if job not in machine.orphans)
 
 
 class TableAgainstModel(RuleBasedStateMachine):
@@ -160,6 +168,12 @@ class TableAgainstModel(RuleBasedStateMachine):
         self.objects[job.id] = RemoteObject(f"id-{self.serial}", job.reference or "", RemoteStatus.QUEUED)
         return self.objects[job.id]
 
+    @initialize()
+    def begin(self) -> None:
+        """Something is there to work on."""
+        for _ in range(3):
+            self.scan()
+
     @precondition(lambda self: len(self.states) < 6)
     @rule()
     def scan(self) -> None:
@@ -168,7 +182,8 @@ class TableAgainstModel(RuleBasedStateMachine):
         job = self.bench.examine(self.bench.new(f"{number}", 1000 + number))
         self.states[job.id] = State.WAITING
 
-    @rule(pending=st.integers(0, 4), stored=st.integers(0, 5), places=st.integers(0, 4))
+    @precondition(some(State.WAITING))
+    @rule(pending=st.sampled_from([4, 6, 0, 2]), stored=st.sampled_from([8, 5, 0]), places=st.sampled_from([2, 9, 0]))
     def claim(self, pending: int, stored: int, places: int) -> None:
         """Claim within some room."""
         counts = Counter(self.states.values())
@@ -184,49 +199,49 @@ class TableAgainstModel(RuleBasedStateMachine):
             assert self.states[job.id] is State.WAITING
             self.states[job.id] = State.UPLOADING
 
-    @rule(number=some_job)
-    def postpone(self, number: int) -> None:
+    @precondition(some(State.UPLOADING))
+    @rule(number=some_job, really=seldom)
+    def postpone(self, number: int, really: bool) -> None:
         """An upload fails before its seal."""
-        self.move(self.pick(number, State.UPLOADING), Event.POSTPONED)
+        if really:
+            self.move(self.pick(number, State.UPLOADING), Event.POSTPONED)
 
-    @rule(number=some_job)
-    def seal(self, number: int) -> None:
-        """All audio is sent."""
-        job = self.pick(number, State.UPLOADING)
-        if job is not None:
-            self.move(job, Event.SEAL, **self.bench._facts(job, Event.SEAL))
-
-    @rule(number=some_job)
-    def accept(self, number: int) -> None:
-        """The service answers with an id."""
-        job = self.pick(number, State.SEALED)
-        if job is not None:
+    @precondition(some(State.UPLOADING, State.SEALED))
+    @rule(number=some_job, answer=st.sampled_from(["accepted", "arrived", "lost", "none yet"]))
+    def send(self, number: int, answer: str) -> None:
+        """All audio is sent and sealed; the answer comes, or is lost whether or not the upload arrived, or is awaited."""
+        job = self.pick(number, State.SEALED, State.UPLOADING)
+        if job is not None and job.state is State.UPLOADING:
+            job = self.move(job, Event.SEAL, **self.bench._facts(job, Event.SEAL))
+        if job is None or answer == "none yet":
+            return
+        if answer == "accepted":
             self.move(job, Event.ACCEPTED, remote=self.object_of(job).id)
-
-    @rule(number=some_job, arrived=st.booleans())
-    def lose(self, number: int, arrived: bool) -> None:
-        """The answer is lost; the upload may have arrived."""
-        job = self.pick(number, State.SEALED)
-        if job is not None and arrived:
+            return
+        if answer == "arrived":
             self.object_of(job)
         self.move(job, Event.ANSWER_LOST)
 
-    @rule(number=some_job, status=st.sampled_from([RemoteStatus.COMPLETED, RemoteStatus.FAILED]))
+    @precondition(lambda self: bool(self.objects))
+    @rule(
+        number=some_job, status=st.sampled_from([RemoteStatus.COMPLETED, RemoteStatus.COMPLETED, RemoteStatus.FAILED])
+    )
     def end(self, number: int, status: RemoteStatus) -> None:
         """The service ends a transcription."""
-        if self.objects:
-            job = list(self.objects)[number % len(self.objects)]
-            old = self.objects[job]
-            if old.status is RemoteStatus.QUEUED:
-                self.objects[job] = RemoteObject(old.id, old.reference, status, "broken")
+        at_work = [job for job, listed in self.objects.items() if listed.status is RemoteStatus.QUEUED]
+        if at_work:
+            job = at_work[number % len(at_work)]
+            self.objects[job] = replace(self.objects[job], status=status, error="broken")
 
-    @rule(number=some_job)
-    def vanish(self, number: int) -> None:
+    @precondition(lambda self: bool(self.objects))
+    @rule(number=some_job, really=seldom)
+    def vanish(self, number: int, really: bool) -> None:
         """Somebody removes an object behind our back."""
-        if self.objects:
+        if really:
             del self.objects[list(self.objects)[number % len(self.objects)]]
 
-    @rule(complete=st.booleans())
+    @precondition(lambda self: any(state in HELD_STATES for state in self.states.values()))
+    @rule(complete=st.sampled_from([True, True, False]))
     def look(self, complete: bool) -> None:
         """List the service, long after everything that happened so far."""
         self.bench.now += 2 * SETTLE.wait_ms
@@ -266,6 +281,7 @@ class TableAgainstModel(RuleBasedStateMachine):
             self.missed.add(job.id)
         return None
 
+    @precondition(some(State.COMPLETED))
     @rule(number=some_job)
     def fetch(self, number: int) -> None:
         """A transcript comes home."""
@@ -275,6 +291,7 @@ class TableAgainstModel(RuleBasedStateMachine):
             assert kept
             self.states[job.id] = State.STORED
 
+    @precondition(some(State.STORED, State.FAILING, State.CANCELLING))
     @rule(number=some_job)
     def clear(self, number: int) -> None:
         """The remote copy is deleted."""
@@ -282,16 +299,18 @@ class TableAgainstModel(RuleBasedStateMachine):
         if self.move(job, Event.CLEARED) and job is not None:
             self.objects.pop(job.id, None)
 
-    @rule(number=some_job)
-    def cancel(self, number: int) -> None:
+    @precondition(some(*HELD_STATES))
+    @rule(number=some_job, really=seldom)
+    def cancel(self, number: int, really: bool) -> None:
         """A person gives a job up."""
         job = self.pick(number, *State)
-        if job is None:
+        if job is None or not really:
             return
         self.bench.do(lambda ledger: apply_request(ledger, Request("cancel", [job.id])))
         if accepts(job.state, Event.CANCEL):
             self.states[job.id] = NEXT[job.state, Event.CANCEL]
 
+    @precondition(some(State.FAILED, State.CANCELLED))
     @rule(number=some_job)
     def retry(self, number: int) -> None:
         """A person wants it tried again."""
@@ -302,9 +321,12 @@ class TableAgainstModel(RuleBasedStateMachine):
             self.states[job.id] = State.WAITING
             self.objects.pop(job.id, None)
 
-    @rule()
-    def restart(self) -> None:
+    @precondition(some(State.UPLOADING, State.SEALED))
+    @rule(really=seldom)
+    def restart(self, really: bool) -> None:
         """The process is killed and started again."""
+        if not really:
+            return
         self.bench.batch = self.bench.do(lambda ledger: begin_session(ledger, "f" * 16))
         under_way = (State.UPLOADING, State.SEALED)
         self.orphans |= {job for job, state in self.states.items() if state in under_way}
@@ -341,6 +363,6 @@ class TableAgainstModel(RuleBasedStateMachine):
 
 TestTableAgainstModel = TableAgainstModel.TestCase
 TestTableAgainstModel.settings = settings(
-    max_examples=60, stateful_step_count=40, deadline=None, derandomize=True,
+    max_examples=80, stateful_step_count=50, deadline=None, derandomize=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )  # fmt: skip

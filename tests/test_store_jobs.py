@@ -202,12 +202,20 @@ def test_cancelling_means_what_it_says_in_every_state(bench: Bench, state: State
     job = bench.bring(bench.new("a"), state)
     changed = bench.do(lambda ledger: apply_request(ledger, Request("cancel", [job.id])))
     after = bench.job(job.id)
-    if accepts(state, Event.CANCEL):
+    if accepts(state, Event.CANCEL) and state is not State.COMPLETED:
         assert (changed, after.state) == (1, NEXT[state, Event.CANCEL])
     elif state in PENDING_STATES and state is not State.CANCELLING:
         assert (changed, after.cancel_wanted) == (1, True)
     else:
         assert (changed, after) == (0, job)
+
+
+def test_a_completed_job_is_cancelled_only_when_it_cannot_be_fetched(bench: Bench) -> None:
+    """What is paid for is brought home, unless that has failed before."""
+    job = bench.bring(bench.new("a"), State.COMPLETED)
+    bench.do(lambda ledger: jobs.defer(ledger, job, 0, 3, "the transcript cannot be fetched"))
+    assert bench.do(lambda ledger: apply_request(ledger, Request("cancel", [job.id]))) == 1
+    assert bench.job(job.id).state is State.CANCELLING
 
 
 # What is due.

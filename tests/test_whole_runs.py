@@ -221,3 +221,22 @@ def test_strange_names_are_transcribed_and_stay_inside_the_output_directory(tmp_
     assert len(list((tmp_path / "out").glob("*.txt"))) == 5
     assert "\x1b" not in listed + result.stdout
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "out", "plain"]
+
+
+def test_no_output_ever_shows_the_words_of_an_older_recording(tmp_path: Path) -> None:
+    """When a recording changed, outputs in formats of earlier runs are made again too."""
+    contents = make_recordings(tmp_path / "in", 1)
+    (name,) = contents
+    run = ("run", tmp_path / "in", "-o", tmp_path / "out")
+    with emulated() as emulator:
+        emulator.run(*run, "-f", "txt")
+        before = (tmp_path / "out" / f"{name}.txt").read_text("utf-8")
+        make_recordings(tmp_path / "in", 1, seed=1)
+        emulator.run(*run, "-f", "srt")
+        after = (tmp_path / "out" / f"{name}.txt").read_text("utf-8")
+        emulator.run(*run, "-f", "vtt")
+        assert emulator.ask(accepted) == 2
+    assert after != before
+    assert sorted(path.name for path in (tmp_path / "out" / "0").iterdir()) == [
+        f"{Path(name).name}.{ending}" for ending in ("srt", "txt", "vtt")
+    ]

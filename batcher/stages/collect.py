@@ -64,7 +64,7 @@ class Collect:
             await self._fire(job, Event.UNWRITABLE, str(error), {"cause": Cause.OUTPUT})
         except MachineRefuses as error:
             self._context.short_of_space = True
-            await self._defer(job, str(error), counted=False)
+            await self._defer(job, str(error))
         else:
             return await self._context.table.transact(lambda ledger: jobs.get(ledger, job.id))
         return None
@@ -84,12 +84,16 @@ class Collect:
         assert job.transcript is not None
         stored = await context.table.transact(partial(_read, number=job.transcript))
         facts = about(job, stored, context.batch.id)
-        outputs = await self._make(stored.transcript, partial(self._outputs, job, stored.transcript, facts))
+        formats = self._formats(job)
+        outputs = await self._make(stored.transcript, partial(_outputs, job, formats, stored.transcript, facts))
         await context.disk.write(outputs, replace=bool(job.formats))
         reach("rendered")
+        await context.table.transact(partial(jobs.rendered, job=job, formats=",".join(formats)))
 
-    def _outputs(self, job: Job, transcript: Transcript, facts: About) -> list[tuple[str, bytes]]:
-        return [(f"{job.output}.{name}", render(name, transcript, facts)) for name in self._context.plan.formats]
+    def _formats(self, job: Job) -> list[str]:
+        """Return the formats asked for now and those written before, which must not go on showing other words."""
+        before = [name for name in job.formats.split(",") if name]
+        return list(dict.fromkeys([*self._context.plan.formats, *before]))
 
     async def _make(self, transcript: Transcript, work: Callable[[], T]) -> T:
         """Run `work` on a transcript: here when it is short, off the event loop when it would hold it up."""
@@ -99,13 +103,14 @@ class Collect:
 
     async def _finish(self, job: Job) -> None:
         """Render a committed transcript, then clear the service of it."""
-        await self._render(job)
+        if job.shown != job.transcript:
+            await self._render(job)
         await self._delete(job)
-        await self._fire(job, Event.CLEARED, None, {"formats": ",".join(self._context.plan.formats)})
+        await self._fire(job, Event.CLEARED, None)
 
     async def _render_only(self, job: Job) -> None:
         await self._render(job)
-        await self._fire(job, Event.WRITTEN, None, {"formats": ",".join(self._context.plan.formats)})
+        await self._fire(job, Event.WRITTEN, None)
 
     async def _clear(self, job: Job) -> None:
         """Delete what failed or was cancelled; once, an internal error of the service is forgiven."""
@@ -123,17 +128,18 @@ class Collect:
             reach("deleted")
 
     async def _service_failed(self, job: Job, error: ServiceError) -> None:
-        """Decide about a failed fetch or delete: wait, ask again, or give up on the object."""
+        """Decide about a failed fetch or delete: wait, or ask again what state the object is in.
+
+        However a fetch fails, its object is not deleted for it: the transcript there is paid for.
+        """
         context = self._context
         context.service_failed(error)
         fetching = job.state is State.COMPLETED
         if fetching and error.kind is Kind.NOT_READY:
             facts = {"not_before": context.backoff("collect", job.failures + 1), "failures": job.failures + 1}
             await self._fire(job, Event.REOPENED, str(error), facts)
-        elif fetching and error.kind is Kind.HOPELESS:
-            await self._fire(job, Event.SERVICE_FAILED, str(error), {"cause": Cause.SERVICE})
         else:
-            await self._defer(job, str(error), counted=error.kind is not Kind.UNREACHABLE)
+            await self._defer(job, str(error))
 
     async def _delete_extra(self, remote: str, failures: int) -> None:
         context = self._context
@@ -141,11 +147,14 @@ class Collect:
             await context.service.delete(remote)
         except ServiceError as error:
             context.service_failed(error)
-            at = context.backoff("collect", failures + 1)
-            await context.table.transact(partial(survey.defer_extra, remote=remote, not_before=at))
+            await self._defer_extra(remote, failures)
         else:
             await context.table.transact(partial(survey.drop_extra, remote=remote))
             context.bells.poll.ring()
+
+    async def _defer_extra(self, remote: str, failures: int) -> None:
+        at = self._context.backoff("collect", failures + 1)
+        await self._context.table.transact(partial(survey.defer_extra, remote=remote, not_before=at))
 
     async def _fire(self, job: Job, event: Event, detail: str | None, facts: jobs.Facts = jobs.NO_FACTS) -> None:
         def work(ledger: Ledger) -> bool:
@@ -153,16 +162,22 @@ class Collect:
 
         await self._context.table.transact(work)
 
-    async def _defer(self, job: Job, reason: str, *, counted: bool) -> None:
-        failures = job.failures + counted
-        at = self._context.backoff("collect", failures or 1)
+    async def _defer(self, job: Job, reason: str) -> None:
+        failures = job.failures + 1
+        at = self._context.backoff("collect", failures)
         await self._context.table.transact(lambda ledger: jobs.defer(ledger, job, at, failures, reason))
 
     async def broke(self, item: Job | Extra, error: Exception) -> None:
-        """Try again later, with the error as the reason."""
-        if isinstance(item, Job):
-            current = await self._context.table.transact(lambda ledger: jobs.get(ledger, item.id))
-            await self._defer(current or item, repr(error), counted=True)
+        """Try again later, with the error as the reason; outputs that can never be made fail their job."""
+        if not isinstance(item, Job):
+            await self._defer_extra(*item)
+            return
+        job = await self._context.table.transact(lambda ledger: jobs.get(ledger, item.id)) or item
+        hopeless = job.failures + 1 >= self._context.plan.max_failures
+        if hopeless and job.state in (State.STORED, State.RENDERING):
+            await self._fire(job, Event.UNWRITABLE, repr(error), {"cause": Cause.INTERNAL})
+        else:
+            await self._defer(job, repr(error))
 
     async def next_due(self) -> int | None:
         """Return when a deferred job may be tried again."""
@@ -184,6 +199,10 @@ def _read(ledger: Ledger, number: int) -> transcripts.Stored:
         return transcripts.read(ledger, number)
     except BatcherError as error:
         raise OutputError(str(error), hint=error.hint) from error
+
+
+def _outputs(job: Job, formats: list[str], transcript: Transcript, facts: About) -> list[tuple[str, bytes]]:
+    return [(f"{job.output}.{name}", render(name, transcript, facts)) for name in formats]
 
 
 def _due(ledger: Ledger, states: Sequence[State], places: int, busy: Collection[object]) -> list[Job | Extra]:

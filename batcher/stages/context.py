@@ -1,6 +1,6 @@
 """What every stage works with: the seams, the plan of this run, and the bells between the stages."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
@@ -136,6 +136,11 @@ class Context:
         """Tell whether the service accepted anything lately: then a job that keeps failing fails by itself."""
         return self.accepted_at is not None and self.clock.now() - self.accepted_at <= BACKOFF_CAP_MS
 
+    def end_unsealed(self, jobs: Iterable[int]) -> None:
+        """End those of the uploads that are not sealed yet; they cost nothing."""
+        for scope in [self.unsealed[job] for job in jobs if job in self.unsealed]:
+            scope.cancel()
+
     async def none_sealed(self) -> None:
         """Wait until no upload awaits its answer any more."""
         while self.sealed:
@@ -157,9 +162,8 @@ class Context:
         """Take note of what a failed call says about the service as a whole."""
         if error.kind is Kind.STOP:
             self.stop(account_refused(error))
-        elif error.kind is Kind.UNREACHABLE and not self.reach.away:
-            self.reach.away = True
-            self.bells.poll.ring()
+        elif error.kind is Kind.UNREACHABLE:
+            self.look_now()  # the listing tells whether the service is away or only this call failed
         elif error.kind is Kind.FULL:
             self.headroom.refused(self.clock.now())
             self.bells.poll.ring()

@@ -3,10 +3,11 @@
 from collections.abc import Collection, Sequence
 from functools import partial
 
-from batcher.model import Job
+from batcher.model import Cause, Job
 from batcher.stages.context import Context
-from batcher.states import State
+from batcher.states import Event, State
 from batcher.store import admission, jobs
+from batcher.store.table import Ledger
 
 
 class Examine:
@@ -35,10 +36,17 @@ class Examine:
         await self._context.table.transact(partial(admission.examined, results=results))
 
     async def broke(self, item: Job, error: Exception) -> None:
-        """Try again later, with the error as the reason."""
-        context = self._context
-        at = context.backoff("examine", item.failures + 1)
-        await context.table.transact(lambda ledger: jobs.defer(ledger, item, at, item.failures + 1, repr(error)))
+        """Try again later, with the error as the reason; after so many tries the job fails."""
+        context, failures = self._context, item.failures + 1
+        at = context.backoff("examine", failures)
+
+        def put_back(ledger: Ledger) -> None:
+            if failures >= context.plan.max_failures:
+                jobs.fire(ledger, item.id, State.NEW, Event.UNREADABLE, repr(error), {"cause": Cause.INTERNAL})
+            else:
+                jobs.defer(ledger, item, at, failures, repr(error))
+
+        await context.table.transact(put_back)
 
     async def next_due(self) -> int | None:
         """Return when a deferred new job may be looked at again."""

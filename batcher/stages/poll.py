@@ -77,6 +77,7 @@ class Poll:
         self._failures += 1
         self._context.last_trouble = str(error)
         self._context.service_failed(error)
+        self._context.reach.away = error.kind is Kind.UNREACHABLE
         waited = anyio.current_time() - self._started
         if not self._context.reach.ever and error.kind is not Kind.STOP and waited >= NEVER_REACHED_SECONDS:
             self._context.stop(_never_reached(error))
@@ -121,7 +122,7 @@ class Poll:
             probe = min(LONGEST_PROBE_SECONDS, 0.5 * 2.0 ** min(self._failures, 10))
             return max(shortest, probe * context.dice.stream("probe").uniform(0.8, 1.0))
         outlook = await context.table.transact(partial(look_out, settle=context.plan.settle))
-        if context.survey_wanted or context.reach.away or (outlook.unfinished == 0 and context.scanned.is_set()):
+        if context.survey_wanted or (outlook.unfinished == 0 and context.scanned.is_set()):
             return shortest
         if not context.plan.admit and not outlook.collecting:
             return shortest

@@ -44,9 +44,14 @@ async def _render_missing(context: Context, finished: list[Job]) -> None:
     """Have outputs made again that are missing, or that were never made in a format asked for now."""
     wanted = {job.id: [f"{job.output}.{name}" for name in context.plan.formats] for job in finished}
     missing = set(await context.disk.missing([output for outputs in wanted.values() for output in outputs]))
-    incomplete = [job for job in finished if missing.intersection(wanted[job.id])]
+    incomplete = [job for job in finished if missing.intersection(wanted[job.id]) or not _shows(job, context)]
     if incomplete:
         await context.table.transact(partial(_render_again, incomplete=incomplete))
+
+
+def _shows(job: Job, context: Context) -> bool:
+    """Tell whether every format asked for was written from the job's present transcript."""
+    return job.shown == job.transcript and set(context.plan.formats) <= set(job.formats.split(","))
 
 
 def _render_again(ledger: Ledger, incomplete: list[Job]) -> None:

@@ -83,8 +83,8 @@ class Upload:
         return self._options[job.options]
 
     async def broke(self, item: Job, error: Exception) -> None:
-        """Put a job back as its seal demands."""
-        await _Sending(self._context, item, Options()).put_back(repr(error))
+        """Put a job back as its seal demands; before the seal it fails after so many tries."""
+        await _Sending(self._context, item, Options()).broke(repr(error))
 
     async def next_due(self) -> int | None:
         """Return when a job that has to wait may be sent."""
@@ -179,6 +179,17 @@ class _Sending:
             await self._fire(State.SEALED, Event.ANSWER_LOST, reason)
         else:
             await self._fire(State.UPLOADING, Event.INTERRUPTED, reason)
+
+    async def broke(self, reason: str) -> None:
+        """Record an error that nobody foresaw."""
+        failures = self._job.failures + 1
+        if await self._state() is State.SEALED:
+            await self._fire(State.SEALED, Event.ANSWER_LOST, reason, {"failures": failures})
+        elif failures >= self._context.plan.max_failures:
+            await self._fire(State.UPLOADING, Event.REJECTED, reason, {"cause": Cause.INTERNAL})
+        else:
+            at = self._context.backoff("upload", failures)
+            await self._fire(State.UPLOADING, Event.POSTPONED, reason, {"failures": failures, "not_before": at})
 
     async def _state(self) -> State | None:
         job = await self._context.table.transact(lambda ledger: jobs.get(ledger, self._job.id))

@@ -77,21 +77,29 @@ def _free_output(ledger: Ledger, candidate: Candidate) -> str:
     return with_suffix(candidate.output, blake2b(candidate.path, digest_size=5).hexdigest())
 
 
-_SIBLINGS = """
-    SELECT id, state, digest IS NULL FROM job
-    WHERE size = :size AND id <> :id AND state NOT IN ('skipped', 'failed', 'cancelled')
+_SHARED = """
+    SELECT 1 FROM job
+    WHERE size = :size AND id <> :id AND state NOT IN ('skipped', 'failed', 'cancelled') LIMIT 1
+"""
+_UNREAD = """
+    SELECT id, state FROM job
+    WHERE size = :size AND digest IS NULL AND compare = 0 AND id <> :id AND state IN ('new', 'waiting')
 """
 
 
 def _compare_siblings(ledger: Ledger, size: int, job_id: int) -> bool:
     """Have every undigested job of this size compared, and tell whether there is any of this size at all."""
-    siblings = ledger.rows(_SIBLINGS, {"size": size, "id": job_id})
-    for sibling, state, undigested in cast("list[tuple[int, str, int]]", siblings):
-        if undigested and state == State.WAITING:
+    key = {"size": size, "id": job_id}
+    for sibling, state in cast("list[tuple[int, str]]", ledger.rows(_UNREAD, key)):
+        if state == State.WAITING:
             jobs.fire(ledger, sibling, State.WAITING, Event.SIZE_SHARED, None, {"compare": 1})
-        elif undigested and state == State.NEW:
-            ledger.rows("UPDATE job SET compare = 1 WHERE id = ? AND compare = 0", (sibling,))
-    return bool(siblings)
+        else:
+            ledger.rows("UPDATE job SET compare = 1 WHERE id = ?", (sibling,))
+    return bool(ledger.rows(_SHARED, key))
+
+
+#: Failures that cost nothing to try again: never sent, or the transcript is safe in the table.
+_FREE_TO_RETRY = (Cause.SOURCE, Cause.OUTPUT)
 
 
 def _known(ledger: Ledger, job: Job, seen: Candidate, options: str, result: Scanned) -> None:
@@ -104,8 +112,8 @@ def _known(ledger: Ledger, job: Job, seen: Candidate, options: str, result: Scan
     elif not same:
         result.deferred.append(job.path)
         result.counts["deferred"] += 1
-    elif job.state is State.FAILED and job.cause == Cause.SOURCE:
-        jobs.start_over(ledger, job, Event.RETRY)  # it was never sent, so trying again costs nothing
+    elif job.state is State.FAILED and job.cause in _FREE_TO_RETRY:
+        jobs.start_over(ledger, job, Event.RETRY)
         result.counts["again"] += 1
     else:
         result.counts["known"] += 1
@@ -163,12 +171,13 @@ def _admit_unread(ledger: Ledger, job: Job, facts: dict[str, object]) -> None:
 _TRANSCRIPT = "SELECT id FROM transcript WHERE digest = ? AND options = ?"
 _CARRIER = """
     SELECT id FROM job WHERE digest = :digest AND options = :options AND id <> :id
-      AND state IN ('waiting', 'uploading', 'sealed', 'uncertain', 'submitted', 'completed', 'stored')
+      AND state IN ('waiting', 'uploading', 'sealed', 'uncertain', 'submitted', 'completed', 'stored',
+                    'failing', 'cancelling')
     ORDER BY id LIMIT 1
 """
 _UNREAD_SIBLING = """
     SELECT 1 FROM job WHERE size = :size AND options = :options AND id <> :id
-      AND state = 'uploading' AND digest IS NULL LIMIT 1
+      AND state = 'uploading' AND digest IS NULL AND compare = 0 LIMIT 1
 """
 
 

@@ -179,6 +179,11 @@ def want_cancel(ledger: Ledger, job: Job) -> None:
     ledger.rows("UPDATE job SET cancel_wanted = 1 WHERE id = ?", (job.id,))
 
 
+def rendered(ledger: Ledger, job: Job, formats: str) -> None:
+    """Record that a job's outputs show its transcript, and in which formats."""
+    ledger.rows("UPDATE job SET formats = ?, shown = ? WHERE id = ?", (formats, job.transcript, job.id))
+
+
 _COUNT = "SELECT count(*) FROM job WHERE state IN (SELECT value FROM json_each(?))"
 
 

@@ -58,6 +58,7 @@ CREATE TABLE job (
     absent_at INTEGER,
     transcript INTEGER REFERENCES transcript,
     formats TEXT NOT NULL DEFAULT '',
+    shown INTEGER REFERENCES transcript,
     cause TEXT,
     reason TEXT,
     created INTEGER NOT NULL,
@@ -71,6 +72,8 @@ CREATE TABLE job (
 
 CREATE INDEX job_due ON job (state, not_before, id);
 CREATE INDEX job_size ON job (size);
+-- Those whose content nobody has asked for yet; small, however many recordings have one size.
+CREATE INDEX job_unread ON job (size) WHERE digest IS NULL AND compare = 0;
 CREATE INDEX job_digest ON job (digest) WHERE digest IS NOT NULL;
 CREATE INDEX job_twin ON job (twin_of) WHERE twin_of IS NOT NULL;
 CREATE INDEX job_transcript ON job (transcript) WHERE transcript IS NOT NULL;

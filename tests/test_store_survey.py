@@ -1,0 +1,92 @@
+"""What a survey proves is written down, and objects of no use are kept in mind until they are gone."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from batcher.judgement import Judgement, Scene, Settle
+from batcher.model import Job, RemoteObject, RemoteStatus, Survey
+from batcher.states import Event, State
+from batcher.store import survey
+from tests.store_bench import BATCH, Bench, open_bench
+
+SETTLE = Settle(60_000)
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    """Return a fresh table."""
+    with open_bench() as opened:
+        yield opened
+
+
+def look(bench: Bench, *objects: RemoteObject) -> Judgement:
+    """List the service, a settling time after the last look."""
+    bench.now += SETTLE.wait_ms + 1
+    scene = Scene(BATCH, bench.batch.session, Survey(objects), bench.now, bench.now, SETTLE)
+    return bench.do(lambda ledger: survey.apply_survey(ledger, scene))
+
+
+def of(job: Job, remote: str = "") -> RemoteObject:
+    """Return an object of a job at the service."""
+    return RemoteObject(remote or job.remote or "", job.reference or "", RemoteStatus.PROCESSING)
+
+
+def test_a_job_that_is_seen_again_was_never_missed(bench: Bench) -> None:
+    """Two lists without it prove nothing when one in between showed it."""
+    job = bench.bring(bench.new("a"), State.SUBMITTED)
+    look(bench)
+    assert bench.job(job.id).absent_at == bench.now
+    look(bench, of(job))
+    assert bench.job(job.id).absent_at is None
+    look(bench)
+    assert bench.job(job.id).state is State.SUBMITTED
+    look(bench)
+    assert (bench.job(job.id).state, bench.job(job.id).cause) == (State.FAILED, "vanished")
+
+
+def test_a_survey_is_judged_by_the_table_as_it_is_now(bench: Bench) -> None:
+    """What moved while the list was made is not moved back."""
+    job = bench.bring(bench.new("a"), State.SUBMITTED)
+    done = bench.bring(job, State.STORED)
+    listed = RemoteObject(job.remote or "", job.reference or "", RemoteStatus.COMPLETED)
+    assert look(bench, listed).findings == []
+    assert bench.job(job.id) == done
+
+
+def test_jobs_that_only_an_object_names_are_judged_too(bench: Bench) -> None:
+    """A finished job's forgotten object is found by its reference and remembered for deletion, once."""
+    job = bench.bring(bench.new("a"), State.SUBMITTED)
+    failed = bench.fire(job, Event.VANISHED)
+    for _ in range(2):
+        look(bench, of(failed))
+    assert bench.rows("SELECT remote, reference FROM extra") == [(failed.remote, failed.reference)]
+
+
+def test_extras_are_due_in_turn_and_forgotten_when_gone(bench: Bench) -> None:
+    """One in hand or put off never takes the place of another."""
+    for number in range(4):
+        extra = RemoteObject(f"x{number}", "r", RemoteStatus.COMPLETED)
+        bench.do(lambda ledger, extra=extra: survey.add_extra(ledger, extra))  # type: ignore[misc]
+    bench.do(lambda ledger: survey.defer_extra(ledger, "x0", bench.now + 500))
+    due = bench.do(lambda ledger: survey.due_extras(ledger, 2, ["x1"]))
+    assert due == [("x2", 0), ("x3", 0)]
+    assert bench.do(survey.next_due_extra) == bench.now + 500
+    for number in range(1, 4):
+        bench.do(lambda ledger, number=number: survey.drop_extra(ledger, f"x{number}"))  # type: ignore[misc]
+    assert bench.do(survey.any_extra)
+    bench.now += 500
+    assert bench.do(lambda ledger: survey.due_extras(ledger, 9, [])) == [("x0", 1)]
+    assert bench.do(survey.next_due_extra) is None
+
+
+def test_a_batch_is_unfinished_while_a_job_or_an_extra_is_left(bench: Bench) -> None:
+    """Nothing is leaked: objects without a job keep the run going as well."""
+    assert bench.do(survey.unfinished) == 0
+    job = bench.bring(bench.new("a"), State.SUBMITTED)
+    bench.do(lambda ledger: survey.add_extra(ledger, of(job, "x")))
+    assert bench.do(survey.unfinished) == 2
+    bench.bring(job, State.DONE)
+    assert bench.do(survey.unfinished) == 1
+    bench.do(lambda ledger: survey.drop_extra(ledger, "x"))
+    assert bench.do(survey.unfinished) == 0
