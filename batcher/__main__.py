@@ -1,7 +1,11 @@
 """Start the command."""
 
+import os
 import signal
 import sys
+from contextlib import suppress
+
+_INTERRUPTED = (130, 143)
 
 
 def main() -> int:
@@ -14,9 +18,21 @@ def main() -> int:
         return 0
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # until a verb has something to wind up, Ctrl-C just ends it
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # read when grpc is imported: its core writes on stderr by itself
     from batcher.cli.app import main as command  # noqa: PLC0415
 
-    return command(arguments)
+    code = command(arguments)
+    if code in _INTERRUPTED:
+        _end(code)
+    return code
+
+
+def _end(code: int) -> None:
+    """End the process now: after an interruption no idle thread may hold it."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError):  # nobody reads it any more
+            stream.flush()
+    os._exit(code)
 
 
 if __name__ == "__main__":

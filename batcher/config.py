@@ -5,6 +5,7 @@ option ``--max-pending``. The transcription options have a table of their own in
 ``BATCHER_TRANSCRIPTION__SEPARATE_CHANNELS`` and so on. The API key is none of them, see `batcher.cli.key`.
 """
 
+import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -210,6 +211,7 @@ class Sources:
 
     def load(self) -> Settings:
         """Return the checked settings. Raises UsageError that names the key, its place, and what is allowed."""
+        _check_variables()
         _check_keys(self.file, Settings.model_fields, "", self.file_name)
         table = self.file.get(TABLE, {})
         if isinstance(table, Mapping):
@@ -242,6 +244,16 @@ def environment() -> Values:
         return EnvSettingsSource(Settings)()
     except ValueError as error:
         raise UsageError(f"a {PREFIX}* variable cannot be read: {error}") from error
+
+
+def _check_variables() -> None:
+    """Refuse variables that look like settings and are none: a misspelled limit must not be spent against."""
+    known = environment_names()
+    for name in sorted(os.environ):
+        key = name.removeprefix(PREFIX).split("__")[0].lower()
+        if name.startswith(PREFIX) and name not in known and key != TABLE:
+            best = PREFIX + nearest(key, Settings.model_fields)[0].upper()
+            raise UsageError(f"the variable {show_text(name)} is no setting", hint=f"did you mean {best}?")
 
 
 def environment_names() -> set[str]:

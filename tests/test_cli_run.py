@@ -90,6 +90,17 @@ def test_a_failure_is_3_also_when_it_is_from_before(tmp_path: Path) -> None:
     assert "failed 1 (0 now):" in runs[1].stdout
 
 
+def test_a_link_to_nothing_and_a_pipe_are_told_and_are_no_failure(quick: Emulated, tmp_path: Path) -> None:
+    """They are no recordings, so the run that finished everything else exits 0."""
+    make_recordings(tmp_path / "in", 1)
+    (tmp_path / "in" / "a.wav").symlink_to("nowhere")
+    os.mkfifo(tmp_path / "in" / "b.wav")
+    result = quick.run("run", tmp_path / "in", "-o", tmp_path / "out")
+    assert result.returncode == 0, result.stdout
+    assert "not looked into 2:" in result.stdout
+    assert "a.wav: a link to nothing" in result.stdout
+
+
 def test_beside_an_active_run_others_read_and_ask_but_a_second_run_is_6(endless: Emulated, tmp_path: Path) -> None:
     """Status, list and show read; cancel leaves a request that the run carries out; a second run exits 6."""
     make_recordings(tmp_path / "in", 3)

@@ -105,6 +105,7 @@ def test_the_next_command_is_the_latest_run_as_it_was_typed(
     """With the directory to go to, if it was another one."""
     monkeypatch.chdir(out.parent)
     remember_run(place_of(out, None), ["run", "my talks", "-o", "out"], {})
+    assert stat.S_IMODE(place_of(out, None).last_run.stat().st_mode) == 0o600
     assert "next: batcher run 'my talks' -o out\n" in call("status", out)[1]
     monkeypatch.chdir("/")
     assert f"next: cd {out.parent} && batcher run 'my talks' -o out\n" in call("status", out)[1]
@@ -133,6 +134,14 @@ def test_show_finds_a_job_by_id_and_by_name(name: str, call: Call, out: Path, mo
     assert document["id"] == 3
     assert document["reference"].startswith("batcher1.")
     assert [past["event"] for past in document["history"]][-1] == "vanished"
+
+
+def test_show_finds_a_job_by_the_last_part_of_its_name_if_only_one_has_it(call: Call, out: Path) -> None:
+    """With two of one name a person has to say which."""
+    with written(place_of(out, None).db, out.parent / "in") as hand:
+        hand.add("deep/one.wav", "deep/two.wav", "other/two.wav", size=9000)
+    assert "deep/one.wav" in call("show", out, "one.wav")[1]
+    assert call("show", out, "two.wav")[0] == 2
 
 
 def test_what_is_not_there_is_a_usage_error_with_a_way_on(call: Call, out: Path, tmp_path: Path) -> None:
@@ -217,13 +226,39 @@ def test_init_writes_a_file_once(call: Call, tmp_path: Path) -> None:
     assert (tmp_path / "nobody" / "batcher" / "config.toml").exists()
 
 
-def test_doctor_without_a_key_is_5_and_says_the_rest(call: Call, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every line says ok, warn or bad; a variable that is no setting is noticed."""
-    monkeypatch.setenv("BATCHER_MAX_PENDIGN", "3")
+def test_a_variable_that_is_no_setting_is_refused_and_the_nearest_is_named(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A misspelled limit must not be spent against: by `run` before anything is made, and by `doctor`."""
+    monkeypatch.setenv("BATCHER_MAX_PENDIN", "3")
+    (tmp_path / "in").mkdir()
+    code, _, complaint = call("run", tmp_path / "in", "-o", tmp_path / "new")
+    assert code == 2
+    assert "BATCHER_MAX_PENDIN is no setting" in complaint
+    assert "did you mean BATCHER_MAX_PENDING?" in complaint
+    assert not (tmp_path / "new").exists()
+    code, said, _ = call("doctor")
+    assert code == 2
+    assert "bad  configuration: the variable BATCHER_MAX_PENDIN" in said
+
+
+@pytest.mark.parametrize("wrong", [["--host", "foo"], ["--host", "http://far.example"], ["--ca-file", "nowhere.pem"]])
+def test_an_address_that_cannot_work_is_refused_before_anything_is_made(
+    wrong: list[str], call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No OUT, no table, no closing lines."""
+    monkeypatch.setenv("SONIOX_API_KEY", "k")
+    (tmp_path / "in").mkdir()
+    code, said, _ = call("run", tmp_path / "in", "-o", tmp_path / "new", *wrong)
+    assert (code, said) == (2, "")
+    assert not (tmp_path / "new").exists()
+
+
+def test_doctor_without_a_key_is_5_and_says_the_rest(call: Call, out: Path) -> None:
+    """Every line says ok, warn or bad."""
     code, said, _ = call("doctor", out)
     assert code == 5
     assert "bad  API key: none" in said
-    assert "did you mean BATCHER_MAX_PENDING?" in said
     assert "ok   write access: yes" in said
     assert "a run would send 1, wait for 1" in said
     assert all(line.startswith(("ok   ", "warn ", "bad  ", "     -> ")) for line in said.splitlines())

@@ -128,9 +128,9 @@ def test_what_cannot_be_looked_into_is_reported_and_the_walk_goes_on(tmp_path: P
     found, problems = look(tmp_path)
     assert found == [b"z.mp3"]
     assert problems == [
-        WalkProblem(os.fsencode(tmp_path / "a.mp3"), "a link to nothing"),
-        WalkProblem(os.fsencode(tmp_path / "b.mp3"), "a link to nothing"),
-        WalkProblem(os.fsencode(tmp_path / "c.mp3"), "it is not a regular file"),
+        WalkProblem(os.fsencode(tmp_path / "a.mp3"), "a link to nothing", hides=False),
+        WalkProblem(os.fsencode(tmp_path / "b.mp3"), "a link to nothing", hides=False),
+        WalkProblem(os.fsencode(tmp_path / "c.mp3"), "it is not a regular file", hides=False),
     ]
 
 

@@ -12,7 +12,6 @@ from typing import Literal
 from batcher.cli import words
 from batcher.cli.key import VARIABLE, Key
 from batcher.cli.place import Place
-from batcher.config import PREFIX, TABLE, Settings, environment_names, nearest
 from batcher.model import Limits, Survey
 from batcher.reference import parse
 
@@ -43,16 +42,6 @@ def check_key(key: Key | None) -> Check:
     return Check("ok", f"API key: {len(key.value)} characters, from {key.origin}")
 
 
-def check_environment() -> Iterator[Check]:
-    """Tell of variables that look like settings and are none."""
-    known = environment_names()
-    for name in sorted(os.environ):
-        setting = name.removeprefix(PREFIX).split("__")[0].lower()
-        if name.startswith(PREFIX) and name not in known and setting != TABLE:
-            best = PREFIX + nearest(setting, Settings.model_fields)[0].upper()
-            yield Check("warn", f"environment: {name} is no setting and has no effect", f"did you mean {best}?")
-
-
 def check_limits(survey: Survey, limits: Limits, batch: str | None) -> Iterator[Check]:
     """Hold what the account holds against its limits, with the share of others."""
     pending = [found for found in survey.objects if found.status.pending]
@@ -66,12 +55,15 @@ def check_limits(survey: Survey, limits: Limits, batch: str | None) -> Iterator[
             yield Check("ok", text)
 
 
-def check_clock(survey: Survey, now: int) -> Iterator[Check]:
+def check_clock(survey: Survey, now: int) -> Check:
     """Compare this machine's clock with the service's, as far as the list tells: nothing is made in the future."""
     newest = max((found.created for found in survey.objects if found.created is not None), default=None)
-    if newest is not None and newest > now + _CLOCK_MS:
+    if newest is None:
+        return Check("ok", "clock: cannot be told, the account holds nothing to compare with")
+    if newest > now + _CLOCK_MS:
         behind = words.span((newest - now) / 1000)
-        yield Check("warn", f"clock: this machine's is at least {behind} behind the service's", "set the clock")
+        return Check("warn", f"clock: this machine's is at least {behind} behind the service's", "set the clock")
+    return Check("ok", "clock: not behind the service's")
 
 
 def check_access(place: Place) -> Check:

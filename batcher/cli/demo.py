@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -76,9 +77,9 @@ def _only_damaged_failed(place: Place) -> bool:
 def _transcribe(folder: Path, out: Path) -> int:
     """Run the command on a directory and print what came out; return the run's exit code."""
     with _emulator() as host:
-        screen.say([f"$ batcher run {words.quoted(folder)} -o {words.quoted(out)} -f {_FORMATS}", ""])
-        arguments = [str(folder), "-o", str(out), "-f", _FORMATS, "--host", host, "--settle", "2"]
-        code = _run(["run", *arguments, "--config", os.devnull])
+        more = ["-f", _FORMATS, "--host", host, "--settle", "2", "--config", os.devnull]
+        screen.say([f"$ batcher run {words.quoted(folder)} -o {words.quoted(out)} {shlex.join(more)}", ""])
+        code = _run(["run", str(folder), "-o", str(out), *more])
     screen.say(["", f"{words.name(os.fsencode(out.absolute()))}/", *_tree(out)])
     return code
 

@@ -66,7 +66,6 @@ def _all(place: Place, config: Path | None, flags: dict[str, object], *, batch: 
         yield Check("bad", f"configuration: {error}", error.hint, error.exit_code)
         return
     yield Check("ok", f"configuration: {words.name(os.fsencode(file)) if file else 'no file, defaults'}")
-    yield from checks.check_environment()
     yield from _service(place, settings, batch=batch)
     yield checks.check_access(place)
     yield checks.check_space(place, settings.min_free_space)
@@ -97,7 +96,7 @@ def _service(place: Place, settings: Settings, *, batch: bool) -> Iterator[Check
     safety = "TLS" if host.startswith("https:") else "no TLS"
     yield Check("ok", f"service: {host} answers in {took * 1000:.0f} ms ({safety}, connecting included)")
     yield from checks.check_limits(survey, settings.limits(), _batch_id(place) if batch else None)
-    yield from checks.check_clock(survey, wall_clock())
+    yield checks.check_clock(survey, wall_clock())
 
 
 async def _survey(settings: Settings, key: Key) -> tuple[Survey, float]:

@@ -29,7 +29,7 @@ def command(
     One a line: state, id, name, reason.
 
     --json prints one array of objects: id, path, output, state (public name), reason, cause, size, duration_ms,
-    attempts, since (UTC milliseconds).
+    attempts, since (ISO 8601, UTC).
     """
     wanted = states_named(state or [])
     with open_reader(locate(out, db, config).db) as reader:
@@ -71,5 +71,5 @@ def _document(job: Job) -> dict[str, object]:
         "size": job.size,
         "duration_ms": job.duration_ms,
         "attempts": job.attempt,
-        "since": job.since,
+        "since": words.iso(job.since),
     }

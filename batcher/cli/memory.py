@@ -18,6 +18,8 @@ from batcher.cli.place import Place
 def remember_run(place: Place, arguments: Sequence[str], flags: Mapping[str, object]) -> None:
     """Keep how `run` was called. The key is never among a command's arguments."""
     content = {"directory": str(Path.cwd()), "arguments": list(arguments), "flags": dict(flags)}
+    place.last_run.touch(mode=0o600)
+    place.last_run.chmod(0o600)  # one of an earlier version was open to others
     place.last_run.write_text(json.dumps(content, default=_absolute), "utf-8")
 
 

@@ -21,6 +21,7 @@ from batcher.clock import SystemClock
 from batcher.errors import UsageError
 from batcher.lock import hold
 from batcher.logs import open_log
+from batcher.service.grpc_channel import DEFAULT_HOST, check_address
 from batcher.text import show_path
 
 _log = structlog.get_logger()
@@ -73,6 +74,7 @@ def _order(inputs: Sequence[Path], out: Path, config: Path | None, flags: dict[s
     file = config_file(config)
     settings = read_settings(file, flags)
     plan = settings.plan()
+    check_address(settings.host or DEFAULT_HOST, ca_file=settings.ca_file, insecure=settings.insecure)
     key = require_key(settings.key_file)
     for path in inputs:
         if not path.exists():

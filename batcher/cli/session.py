@@ -26,7 +26,7 @@ from batcher.cli.settings import read_settings
 from batcher.clock import Dice, SystemClock
 from batcher.config import Settings
 from batcher.disk import Recording
-from batcher.engine import Engine
+from batcher.engine import Engine, Pulse
 from batcher.errors import BatcherError, MachineRefuses, UsageError
 from batcher.files import WalkProblem, WalkRules, offload, private_directory, sweep_temporaries
 from batcher.local_disk import LocalDisk
@@ -40,6 +40,7 @@ from batcher.text import show_path
 
 CONFIG_SECONDS = 2.0  #: how often the configuration file is looked at for changed limits
 _SHOW_CURSOR = b"\x1b[?25h\r\n"
+_STOPPING = "Stopping: nothing new is sent, answers are awaited for up to 30 s. Once more: leave now."
 
 _log = structlog.get_logger()
 
@@ -65,6 +66,7 @@ class Outcome:
     stop: BatcherError | None = None
     signal: int | None = None
     problems: list[WalkProblem] = field(default_factory=list)
+    pulse: Pulse | None = None  #: the last one
 
     def exit_code(self, failed: int) -> int:
         """Return the exit code, given how many jobs are failed, now or from before."""
@@ -72,7 +74,7 @@ class Outcome:
             return self.stop.exit_code
         if self.signal is not None:
             return 128 + (signal.SIGINT if self.signal == signal.SIGINT else signal.SIGTERM)
-        return 3 if failed or self.problems else 0
+        return 3 if failed or any(problem.hides for problem in self.problems) else 0
 
 
 def prepare(place: Place) -> None:
@@ -131,7 +133,7 @@ async def _conduct(order: Order, display: Display, clock: SystemClock, outcome: 
             helpers.start_soon(_follow_config, engine, display, order)
             helpers.start_soon(_end_in_time, engine, order.seconds)
             outcome.stop = await engine.run()
-            outcome.problems = disk.problems
+            outcome.problems, outcome.pulse = disk.problems, engine.pulse()
             helpers.cancel_scope.cancel()
         # Before the table is closed: its last reader keeps SQLite from tidying up.
         await offload(display.stop)
@@ -167,16 +169,23 @@ async def _heed_signals(
     """Drain at the first signal; make the second end the process at once. What was ignored stays ignored (nohup)."""
     known = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     wanted = [number for number in known if signal.getsignal(number) is not signal.SIG_IGN]
-    with anyio.open_signal_receiver(*wanted) as signals:
-        task_status.started()
-        async for number in signals:
-            if outcome.signal is None:
-                outcome.signal = number
-                _log.info("signal", number=int(number))
-                engine.drain()
-                display.note("Stopping: nothing new is sent, answers are awaited for up to 30 s. Once more: leave now.")
-                for again in wanted:
-                    signal.signal(again, _leave)
+    try:
+        with anyio.open_signal_receiver(*wanted) as signals:
+            task_status.started()
+            async for number in signals:
+                if outcome.signal is None:
+                    outcome.signal = number
+                    _log.info("signal", number=int(number))
+                    engine.drain()
+                    display.note(_STOPPING)
+                    _leave_at(wanted)
+    finally:
+        _leave_at(wanted)  # the receiver's end put Python's own handlers back
+
+
+def _leave_at(numbers: Sequence[signal.Signals]) -> None:
+    for number in numbers:
+        signal.signal(number, _leave)
 
 
 def _leave(number: int, _frame: FrameType | None) -> None:

@@ -1,7 +1,7 @@
 """How a run ends for the person: the closing lines, or the last JSON object, and the exit code."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from batcher.cli import closing, screen, words
 from batcher.cli.display import Display
@@ -36,7 +36,7 @@ def close_run(place: Place, display: Display, outcome: Outcome, now: int) -> int
     if not place.db.exists():
         return outcome.exit_code(0)
     with open_reader(place.db) as reader:
-        snapshot = display.meter.snapshot(now, reader.counts(), None)
+        snapshot = replace(display.meter.snapshot(now, reader.counts(), outcome.pulse), waiting="")  # it is over
         end = End(place, outcome, snapshot, reader.ended(State.FAILED), reader.ended(State.SKIPPED))
     if isinstance(display.view, JsonView):
         screen.say([display.view.line("summary", now, **_facts(end))])
@@ -53,7 +53,9 @@ def closing_lines(end: End) -> Iterator[str]:
     note = f" ({now.failed:,} now)" if failed > now.failed else ""
     yield from closing.group_lines("failed", failed, end.failed, note)
     yield from closing.group_lines("skipped", counts.of([State.SKIPPED]).jobs, end.skipped)
-    yield from _problem_lines(end.outcome.problems)
+    problems = end.outcome.problems
+    yield from _problem_lines("could not be read", [problem for problem in problems if problem.hides])
+    yield from _problem_lines("not looked into", [problem for problem in problems if not problem.hides])
     if left := closing.left_line(counts):
         yield left
     if end.outcome.signal is not None:
@@ -61,10 +63,10 @@ def closing_lines(end: End) -> Iterator[str]:
     yield from closing.next_steps(end.place, counts, end.failed)
 
 
-def _problem_lines(problems: Sequence[WalkProblem]) -> Iterator[str]:
-    """Yield what a scan could not look into."""
+def _problem_lines(title: str, problems: Sequence[WalkProblem]) -> Iterator[str]:
+    """Yield what a scan could not look into, under a title that says what that means."""
     if problems:
-        yield f"not looked into {words.number(len(problems))}:"
+        yield f"{title} {words.number(len(problems))}:"
         yield from (
             f"  {words.name(problem.path)}: {show_text(problem.reason)}" for problem in problems[: closing.EXAMPLES]
         )

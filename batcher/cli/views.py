@@ -205,7 +205,7 @@ def _service_cells(snapshot: Snapshot) -> list[str]:
     assert pulse is not None
     sending = counts.of([State.UPLOADING, State.SEALED]).jobs
     cells = [
-        f"uploading {sending} at {words.size(snapshot.rate)}/s",
+        f"uploading {sending} at {words.size(snapshot.rate)}/s" if sending else "uploading 0",
         f"pending {counts.pending + pulse.foreign_pending}/{pulse.limits.pending:,}",
         f"stored {counts.held + pulse.foreign_stored}/{pulse.limits.stored:,}",
     ]

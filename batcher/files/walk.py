@@ -6,6 +6,7 @@ a directory is followed after the tree itself and only if its directory was not 
 link never takes a real directory's place.
 """
 
+import errno
 import os
 import re
 import stat
@@ -65,6 +66,7 @@ class WalkProblem:
 
     path: bytes
     reason: str
+    hides: bool = True  #: recordings may be hidden there; a pipe or a link to nothing is none
 
 
 Report = Callable[[WalkProblem], None]
@@ -200,12 +202,18 @@ class _Tree:
         try:
             status = os.stat(path)
         except OSError as error:
-            self._report(WalkProblem(path, "a link to nothing" if os.path.islink(path) else why(error)))
+            self._report(_unreachable(path, error))
             return None
         if not stat.S_ISREG(status.st_mode):
-            self._report(WalkProblem(path, "it is not a regular file"))
+            self._report(WalkProblem(path, "it is not a regular file", hides=False))
             return None
         return _found(path, relative, status)
+
+
+def _unreachable(path: bytes, error: OSError) -> WalkProblem:
+    if os.path.islink(path) and error.errno in {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}:
+        return WalkProblem(path, "a link to nothing", hides=False)
+    return WalkProblem(path, why(error))
 
 
 def _is_directory(entry: os.DirEntry[bytes]) -> bool:

@@ -50,12 +50,24 @@ def open_channel(host: str, *, ca_file: Path | None, insecure: bool) -> grpc.aio
     options = [*SETTINGS.items(), ("grpc.enable_http_proxy", 0 if loopback else 1)]
     if parts.scheme == "https":
         return grpc.aio.secure_channel(target, _credentials(ca_file), options)
-    if not loopback and not insecure:
+    _check_safety(host, parts, insecure=insecure)
+    return grpc.aio.insecure_channel(target, options)
+
+
+def check_address(host: str, *, ca_file: Path | None, insecure: bool) -> None:
+    """Raise the UsageError that `open_channel` would raise; opens nothing."""
+    parts = _split(host)
+    _check_safety(host, parts, insecure=insecure)
+    if parts.scheme == "https":
+        _credentials(ca_file)
+
+
+def _check_safety(host: str, parts: SplitResult, *, insecure: bool) -> None:
+    if parts.scheme == "http" and not _is_loopback(parts.hostname or "") and not insecure:
         raise UsageError(
             f"{host} would carry the key and the recordings unencrypted to another machine",
             hint="use https://, or --insecure if this is meant",
         )
-    return grpc.aio.insecure_channel(target, options)
 
 
 def _split(host: str) -> SplitResult:
