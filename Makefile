@@ -25,7 +25,7 @@ types: $(STAMP) ## mypy, strict
 	$(BIN)/mypy
 
 unit: $(STAMP) ## the tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadscope
 
 demo: $(STAMP) ## recordings to transcripts on this machine, no key needed
 	$(BIN)/batcher demo -o demo-out

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import jiwer
@@ -62,7 +63,7 @@ def test_every_good_recording_has_every_format_and_the_damaged_one_none(
 
 
 def test_the_words_are_those_that_were_spoken(
-    demo: tuple[Path, "subprocess.CompletedProcess[str]"], capsys: pytest.CaptureFixture[str]
+    demo: tuple[Path, "subprocess.CompletedProcess[str]"], record_property: Callable[[str, object], None]
 ) -> None:
     """The word error rate over all recordings, channels apart, is at most 15 per cent."""
     out, _ = demo
@@ -72,6 +73,5 @@ def test_the_words_are_those_that_were_spoken(
         for said, heard in zip(texts, recognised(out, name), strict=True)
     ]
     rate = jiwer.wer([said for said, _ in pairs], [heard for _, heard in pairs])
-    with capsys.disabled():
-        sys.stdout.write(f"\nword error rate of the demo: {rate:.1%} over {len(pairs)} texts\n")
+    record_property("word error rate of the demo", f"{rate:.1%} over {len(pairs)} texts")
     assert rate <= 0.15
