@@ -26,7 +26,6 @@ KEY = "the key"
 LOST_CODES = ("UNAVAILABLE", "DEADLINE_EXCEEDED", "INTERNAL")
 
 
-@pytest.mark.anyio
 class Endless(Tape):
     """A recording that cannot have been sent whole before its connection was cut, however slow the cut is."""
 
@@ -40,6 +39,7 @@ class Endless(Tape):
             yield bytes(256 * 1024)
 
 
+@pytest.mark.anyio
 class Conformance:
     """The suite. A subclass says how its implementation is opened."""
 

@@ -1,5 +1,6 @@
 """Reading a recording for sending: whole, unchanged, hashed, or refused."""
 
+import gc
 import hashlib
 import os
 import threading
@@ -27,6 +28,7 @@ def known(path: Path) -> Stat:
 
 def open_files() -> int:
     """Return how many files this process holds open."""
+    gc.collect()  # what other tests left to be tidied up is not to be tidied up between two counts
     return len(list(Path("/dev/fd").iterdir()))
 
 
@@ -179,7 +181,7 @@ async def test_a_read_that_the_disk_refuses_is_a_source_error(
         patch.setattr(os, "read", refuse)
         with pytest.raises(SourceError, match="input/output error"):
             await read(path, expected)
-    assert open_files() == opened
+    assert open_files() <= opened
 
 
 @pytest.mark.anyio

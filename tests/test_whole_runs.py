@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import sqlite3
+import subprocess
 import wave
 from collections.abc import Callable
 from dataclasses import replace
@@ -29,6 +30,12 @@ def until(emulator: Emulated, holds: Callable[[Account], bool]) -> None:
     pause = Event()
     while not emulator.ask(holds):
         pause.wait(0.02)
+
+
+def read_until(process: "subprocess.Popen[str]", words: str) -> None:
+    """Read what a process prints until it says `words`."""
+    assert process.stdout is not None
+    assert any(words in line for line in process.stdout), f"it never said: {words}"
 
 
 def left(account: Account) -> list[str]:
@@ -108,7 +115,10 @@ def test_limits_lowered_in_the_configuration_hold_while_the_run_goes_on(tmp_path
         process = emulator.start("run", tmp_path / "in", "-o", tmp_path / "out", "--config", config)
         until(emulator, lambda account: account.pending >= 40)
         config.write_text("max_pending = 10\n")
+        read_until(process, "Limits are now 10 pending")
         until(emulator, lambda account: account.pending <= 10)
+        then = emulator.ask(accepted)  # what was on its way with the old limit arrives within the next sixteen
+        until(emulator, lambda account: accepted(account) >= then + 20)
         emulator.ask(lambda account: setattr(account, "limits", replace(account.limits, pending=10)))
         output, _ = process.communicate(timeout=60)
         assert process.returncode == 0, output
