@@ -2,6 +2,7 @@
 
 import json
 import signal
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -9,23 +10,38 @@ import anyio
 import typer
 
 from batcher.cli import screen
-from batcher.emulator.knobs import Knobs
+from batcher.emulator.knobs import Knobs, RestKnobs
 from batcher.emulator.server import EmulatorSettings, RecognizerName, Running, serve
 from batcher.errors import UsageError
 
 _KNOBS = Knobs()
 
 
+class Face(StrEnum):
+    """Which of the service's two APIs."""
+
+    REST = "rest"
+    GRPC = "grpc"
+    BOTH = "both"
+
+
 def command(
     *,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 is any free one.")] = 0,
+    face: Annotated[Face, typer.Option(help="Which API to serve.", show_choices=True)] = Face.BOTH,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="gRPC's port on 127.0.0.1; 0 is any free one.")] = 0,
+    rest_port: Annotated[int, typer.Option(min=0, max=65535, help="REST's port on 127.0.0.1, likewise.")] = 0,
     recognizer: Annotated[
         RecognizerName, typer.Option(help="Where the words come from.", show_choices=True)
     ] = RecognizerName.ECHO,
     model: Annotated[str, typer.Option(help="For whisper: a model's name or directory.", metavar="NAME")] = "",
     speed: Annotated[float, typer.Option(min=0.001, help="How many times faster than real time.")] = _KNOBS.speed,
-    pending: Annotated[int, typer.Option(min=0, help="Limit of pending files.")] = _KNOBS.pending,
-    stored: Annotated[int, typer.Option(min=0, help="Limit of stored files.")] = _KNOBS.stored,
+    pending: Annotated[int, typer.Option(min=0, help="Limit of pending files or transcriptions.")] = _KNOBS.pending,
+    stored: Annotated[int, typer.Option(min=0, help="Limit of stored files or transcriptions.")] = _KNOBS.stored,
+    files: Annotated[int, typer.Option(min=0, help="REST: limit of stored files.")] = _KNOBS.rest.files,
+    bytes_: Annotated[int, typer.Option("--bytes", min=0, help="REST: limit of all files.")] = _KNOBS.rest.bytes,
+    requests_per_minute: Annotated[
+        int, typer.Option(min=0, help="REST: limit of each bucket of requests; 0 is none.")
+    ] = _KNOBS.rest.requests_per_minute,
     faults: Annotated[str, typer.Option(help="none, some, many, or rates: lost-after=0.1,…", metavar="PLAN")] = "none",
     seed: Annotated[int, typer.Option(help="Seed of the faults.")] = 0,
     must_decode: Annotated[bool, typer.Option("--must-decode", help="For echo: fail what is not audio.")] = False,
@@ -39,7 +55,15 @@ def command(
     """
     settings = EmulatorSettings(
         port=port,
-        knobs=Knobs(pending=pending, stored=stored, speed=speed),
+        rest_port=rest_port,
+        grpc=face is not Face.REST,
+        rest=face is not Face.GRPC,
+        knobs=Knobs(
+            pending=pending,
+            stored=stored,
+            speed=speed,
+            rest=RestKnobs(files=files, bytes=bytes_, requests_per_minute=requests_per_minute),
+        ),
         recognizer=recognizer,
         model=model,
         must_decode=must_decode,
@@ -52,7 +76,8 @@ def command(
 async def _serve(settings: EmulatorSettings, report: Path | None) -> None:
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with serve(settings) as running:
-            screen.say([json.dumps({"grpc": running.grpc_url})])
+            urls = {"rest": running.rest_url, "grpc": running.grpc_url}
+            screen.say([json.dumps({name: url for name, url in urls.items() if url})])
             async for _signal in signals:
                 break
         if report is not None:

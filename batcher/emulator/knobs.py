@@ -36,12 +36,21 @@ class Order(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What others of the organisation hold: no list shows it, every limit counts it."""
+    """How much there is of each of the four things that REST limits."""
 
     pending: int = 0
     transcriptions: int = 0
     files: int = 0
     bytes: int = 0
+
+    def plus(self, other: "Load") -> "Load":
+        """Return the sum."""
+        return Load(
+            self.pending + other.pending,
+            self.transcriptions + other.transcriptions,
+            self.files + other.files,
+            self.bytes + other.bytes,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +74,8 @@ class RestKnobs:
     filename_characters: int = 255  #: a longer name of a file is refused; the number is not documented
     unavailable_models: frozenset[str] = frozenset()  #: models that exist, but not for this key
     other_region_keys: frozenset[str] = frozenset()  #: keys that are only good at another region's host
-    siblings: Load = Load()  #: other projects of the organisation
-    playground: Load = Load()  #: what was made in the service's web page
+    siblings: Load = Load()  #: of other projects of the organisation: no list shows it, every limit counts it
+    playground: Load = Load()  #: made in the service's web page: only counts show it, every limit counts it
     fetch_urls: bool = (
         False  #: download what `audio_url` names, from this machine only; otherwise its text is the sound
     )
