@@ -96,8 +96,8 @@ _LIKE = {405: 404, 410: 404, 421: 503, 425: 503, 520: 502, 521: 502, 522: 502, 5
 
 def sort(status: int, error_type: str, message: str, verb: Verb) -> Kind:
     """Return what an answer means for a call of `verb`; see `BROKEN` and `UNREADABLE` for calls without one."""
-    if status == 429 and verb in (Verb.SUBMIT, Verb.SUBMIT_SEALED):  # noqa: PLR2004 - HTTP's own number
-        return Kind.RATE if is_about_pace(message) and not is_about_room(message) else Kind.FULL
+    if status == 429 and not is_about_room(message):  # noqa: PLR2004 - HTTP's own number
+        return Kind.RATE
     if error_type in ACCOUNT_TYPES and 400 <= status < 500:  # noqa: PLR2004
         return Kind.STOP
     return _row(status, error_type)[verb]
