@@ -40,7 +40,7 @@ class Core:
         if not key:
             raise Refusal("UNAUTHENTICATED", "The API key is missing.")
         account = self.account(key)
-        if account.revoked:
+        if account.revoked or not self._is_good(key):
             raise Refusal("UNAUTHENTICATED", "The API key is not valid.")
         return account
 
@@ -60,10 +60,9 @@ class Core:
 
     def enter_rest(self, key: str) -> RestAccount:
         """Return the REST objects of `key` for a client. Raises Refusal when the key is empty or not good here."""
-        account = self.rest(key) if key else None
-        if account is None or account.revoked:
+        if not key or not self._is_good(key) or self.rest(key).revoked:
             raise unauthenticated()
-        return account
+        return self.rest(key)
 
     def rest(self, key: str) -> RestAccount:
         """Return the REST objects of `key`, without asking whether the key is good.
@@ -81,6 +80,9 @@ class Core:
                 observers=self._rest_observers,
             )
         return self._rest[key]
+
+    def _is_good(self, key: str) -> bool:
+        return self.knobs.keys is None or key in self.knobs.keys
 
     def watch_rest(self, observer: RestObserver) -> None:
         """Let `observer` hear of every change of every file and transcription of the REST API."""

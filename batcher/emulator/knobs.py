@@ -91,7 +91,8 @@ class Knobs:
     pending: int = 100  #: limit of files queued or being transcribed, by the legacy documentation
     stored: int = 2000  #: limit of files that were not deleted, by the legacy documentation
     max_bytes: int | None = None  #: limit of one recording; None: what the API at hand documents
-    models: frozenset[str] | None = None  #: models that exist; None accepts every name
+    keys: frozenset[str] | None = None  #: keys that are good; None: every one
+    models: frozenset[str] | None = None  #: models of the legacy API that exist; None: every name
     refuse_after_bytes: bool = False  #: answer a full quota only after the whole upload was read
     queue_ms: int = 200  #: how long a file stays queued when a place is free
     speed: float = 100.0  #: how many times faster than real time a recording is transcribed

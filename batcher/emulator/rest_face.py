@@ -4,11 +4,13 @@ A request is checked in the order in which the service presumably does it: key, 
 """
 
 import itertools
-from collections.abc import AsyncGenerator, Awaitable, Callable
+import re
+from collections.abc import AsyncGenerator
 from uuid import UUID
 
 import anyio
 from starlette.applications import Starlette
+from starlette.convertors import StringConvertor, register_url_convertor
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
@@ -34,6 +36,15 @@ BODY_BYTES = 1 << 20  #: a body of JSON may have so many
 _Stream = AsyncGenerator[bytes, None]
 
 
+class _ObjectConvertor(StringConvertor):
+    """Takes whatever may be an id, but not the word that is a path of its own."""
+
+    regex = "(?!count$)[^/]+"
+
+
+register_url_convertor("object", _ObjectConvertor())
+
+
 class RestFace:
     """Serves a core; `plan` says what goes wrong on the way. `abort` is set by the server that runs it."""
 
@@ -45,22 +56,28 @@ class RestFace:
         self._dice = dice
         self._gateways = itertools.cycle((503, 502))
         self._document = document()
-        routes = [Route(call.path, self._endpoint(call), methods=[call.method]) for call in CALLS]
+        routes = [self._route(path) for path in dict.fromkeys(call.path for call in CALLS)]
         routes.append(Route("/v1/openapi.json", self._describe, methods=["GET"]))
         self.app = Starlette(routes=routes, exception_handlers={HTTPException: self._unknown})
 
-    def _endpoint(self, call: RestCall) -> Callable[[Request], Awaitable[Response]]:
-        async def endpoint(request: Request) -> Response:
-            body = request.stream()
-            try:
-                response = await self._serve(call, request, body)
-                if self._core.knobs.rest.drain_refused and not isinstance(response, Dropped):
-                    await _drain(body)
-            except ClientDisconnect:
-                return Response(status_code=400)  # nobody reads it
-            return response
+    def _route(self, path: str) -> Route:
+        """Return the one route of a path: a wrong method is then told all the right ones."""
+        calls = {call.method: call for call in CALLS if call.path == path}
 
-        return endpoint
+        async def endpoint(request: Request) -> Response:
+            return await self._respond(calls["GET" if request.method == "HEAD" else request.method], request)
+
+        return Route(re.sub(r"{(\w+)}", r"{\1:object}", path), endpoint, methods=list(calls))
+
+    async def _respond(self, call: RestCall, request: Request) -> Response:
+        body = request.stream()
+        try:
+            response = await self._serve(call, request, body)
+            if self._core.knobs.rest.drain_refused and not isinstance(response, Dropped):
+                await _drain(body)
+        except ClientDisconnect:
+            return Response(status_code=400)  # nobody reads it
+        return response
 
     async def _describe(self, _request: Request) -> Response:
         return JSONResponse(self._document)

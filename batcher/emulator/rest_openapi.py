@@ -22,6 +22,7 @@ from batcher.emulator.rest_bodies import (
     UsagePage,
 )
 from batcher.emulator.rest_calls import CALLS, RestCall
+from batcher.emulator.rest_models import CURRENT
 from batcher.emulator.tally import Call
 
 _SCHEMAS = "#/components/schemas/"
@@ -54,6 +55,8 @@ _UPLOAD = {
         "client_reference_id": {"type": "string", "maxLength": 256},
     },
 }
+_EXAMPLE = {"model": CURRENT, "audio_url": "https://example.com/recording.wav"}
+_MADE = "$response.body#/id"  #: the id of what a request made
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,17 +119,33 @@ def _schemas() -> dict[str, Any]:
 def _operation(call: RestCall, told: _Told) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "summary": told.summary,
-        "operationId": re.sub(r"\W+", "_", call.name.lower()).strip("_"),
+        "operationId": _id(call),
         "parameters": [*_path_parameters(call.path), *told.parameters],
         "responses": {str(told.status): _answer(told.summary, told.answer)},
     }
     for status in sorted((*_ALWAYS, *told.errors)):
         operation["responses"][str(status)] = _answer(_WORDS[status], ErrorBody)
+    made = operation["responses"][str(told.status)]
     if call.call is Call.UPLOAD:
         operation["requestBody"] = _body("multipart/form-data", _UPLOAD)
+        made["links"] = _links("file_id") | {
+            "transcribe": {"operationId": "post_v1_transcriptions", "requestBody": {"model": CURRENT, "file_id": _MADE}}
+        }
     if call.call is Call.SUBMIT:
-        operation["requestBody"] = _body("application/json", {"$ref": _SCHEMAS + CreateTranscription.__name__})
+        schema = {"$ref": _SCHEMAS + CreateTranscription.__name__}
+        operation["requestBody"] = _body("application/json", schema, example=_EXAMPLE)
+        made["links"] = _links("transcription_id")
     return operation
+
+
+def _links(name: str) -> dict[str, Any]:
+    """Return what can be done with what was made: everything whose path has its id."""
+    calls = [call for call in CALLS if f"{{{name}}}" in call.path]
+    return {_id(call): {"operationId": _id(call), "parameters": {name: _MADE}} for call in calls}
+
+
+def _id(call: RestCall) -> str:
+    return re.sub(r"\W+", "_", call.name.lower()).strip("_")
 
 
 def _path_parameters(path: str) -> Iterator[dict[str, Any]]:
@@ -142,5 +161,5 @@ def _answer(description: str, model: type[BaseModel] | None) -> dict[str, Any]:
     return {"description": description, "content": content}
 
 
-def _body(kind: str, schema: dict[str, Any]) -> dict[str, Any]:
-    return {"required": True, "content": {kind: {"schema": schema}}}
+def _body(kind: str, schema: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {"required": True, "content": {kind: {"schema": schema, **more}}}

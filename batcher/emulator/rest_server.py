@@ -14,7 +14,6 @@ from batcher.emulator.faults import Plan
 from batcher.emulator.rest_errands import Errands
 from batcher.emulator.rest_face import RestFace
 
-_BACKLOG = 2048  #: connections that wait to be accepted
 _GRACE_SECONDS = 1  #: for requests that are under way when the emulator ends
 
 
@@ -44,7 +43,7 @@ class _Server(uvicorn.Server):
 @asynccontextmanager
 async def listen_rest(core: Core, plan: Plan, port: int, *, dice: Dice) -> AsyncIterator[int]:
     """Serve the REST API on loopback and yield the port (0 asks for any free one). Raises OSError when it is taken."""
-    bound = socket.create_server(("127.0.0.1", port), backlog=_BACKLOG)
+    bound = _bind(port)
     server = _server(core, plan, dice)
     with _one_error():
         async with anyio.create_task_group() as errands:
@@ -57,6 +56,18 @@ async def listen_rest(core: Core, plan: Plan, port: int, *, dice: Dice) -> Async
                 finally:
                     server.should_exit = True
             errands.cancel_scope.cancel()
+
+
+def _bind(port: int) -> socket.socket:
+    """Bind a socket. It is made for TCP by name: only then asyncio sends small answers at once, without a wait."""
+    bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(("127.0.0.1", port))
+    except OSError:
+        bound.close()
+        raise
+    return bound
 
 
 def _server(core: Core, plan: Plan, dice: Dice) -> _Server:
