@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from batcher.emulator.account import Account
 from batcher.emulator.core import Core
 from batcher.emulator.faults import Fault, Trouble
 from batcher.emulator.knobs import Knobs
@@ -91,7 +90,7 @@ class Bench:
     """An open service, and what stands behind it."""
 
     service: Service
-    account: Account
+    account: Any  #: of the API at hand
     clock: HandClock
     plan: Scripted
     sealed: list[str]

@@ -183,10 +183,16 @@ def open_transport(base: str, *, ca_file: Path | None, connections: int) -> http
     Raises:
         UsageError: `ca_file` cannot be read.
     """
-    limits = httpx.Limits(
-        max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=KEEPALIVE_SECONDS
-    )
-    return AiohttpTransport(verify=_trusted(ca_file), limits=limits, proxy=_proxy(base))
+    trusted, proxy = _trusted(ca_file), _proxy(base)
+
+    def session() -> aiohttp.ClientSession:
+        connector = aiohttp.TCPConnector(limit=connections, ssl=trusted, keepalive_timeout=KEEPALIVE_SECONDS)
+        session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+        # It would repeat a deletion or a listing whose connection was lost; repeating is for the job table.
+        session._retry_connection = False  # noqa: SLF001
+        return session
+
+    return AiohttpTransport(verify=trusted, proxy=proxy, client=session)
 
 
 def _trusted(ca_file: Path | None) -> ssl.SSLContext:
