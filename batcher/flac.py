@@ -60,7 +60,7 @@ class _Conversion:
             self._open.callback(self.target.unlink, missing_ok=True)
             self._open.enter_context(copy)
             self._files = self._open.enter_context(ExitStack())
-            with _refusals(path):
+            with _refusals():
                 self._begin(path, copy)
         except BaseException:
             self._open.close()
@@ -85,11 +85,10 @@ class _Conversion:
         self._encoder: Any = self._sink.add_stream("flac", rate=rate, layout="mono", format="s16")
         self._samples = 0
         self._invalid = av.error.InvalidDataError
-        self._path = path
 
     def step(self) -> bool:
         """Convert some more; False when the copy is whole."""
-        with _refusals(self._path):
+        with _refusals():
             for _ in range(PACKETS_AT_A_TIME):
                 packet = next(self._packets, None)
                 if packet is None:
@@ -138,7 +137,7 @@ def _new_file(directory: Path) -> tuple[Path, FileIO]:
 
 
 @contextmanager
-def _refusals(path: bytes) -> Iterator[None]:
+def _refusals() -> Iterator[None]:
     """Tell a recording that cannot be decoded from a disk that is full."""
     import av  # noqa: PLC0415
 
