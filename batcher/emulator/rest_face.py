@@ -55,7 +55,6 @@ class RestFace:
         self._plan = plan
         self._dice = dice
         self._gateways = itertools.cycle((503, 502))
-        self._document = document()
         routes = [self._route(path) for path in dict.fromkeys(call.path for call in CALLS)]
         routes.append(Route("/v1/openapi.json", self._describe, methods=["GET"]))
         self.app = Starlette(routes=routes, exception_handlers={HTTPException: self._unknown})
@@ -80,7 +79,7 @@ class RestFace:
         return response
 
     async def _describe(self, _request: Request) -> Response:
-        return JSONResponse(self._document)
+        return JSONResponse(document())
 
     async def _unknown(self, _request: Request, error: Exception) -> Response:
         """Answer for a path that is none, or a method that it does not know."""

@@ -18,15 +18,23 @@ _GRACE_SECONDS = 1  #: for requests that are under way when the emulator ends
 
 
 class _Server(uvicorn.Server):
-    """Tells when it listens, and leaves the signals to the command."""
+    """Tells when it listens, ends as soon as it is told to, and leaves the signals to the command."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
         self.listening = anyio.Event()
+        self._told = anyio.Event()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self.listening.set()
+
+    async def main_loop(self) -> None:
+        await self._told.wait()
+
+    def end(self) -> None:
+        """Stop listening and let `serve` return."""
+        self._told.set()
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -54,7 +62,7 @@ async def listen_rest(core: Core, plan: Plan, port: int, *, dice: Dice) -> Async
                 try:
                     yield int(bound.getsockname()[1])
                 finally:
-                    server.should_exit = True
+                    server.end()
             errands.cancel_scope.cancel()
 
 
