@@ -16,6 +16,7 @@ _UNSURE, _FULL, _RATE, _GONE, _WAIT = Kind.UNCERTAIN, Kind.FULL, Kind.RATE, Kind
 
 OTHER = ""  #: any error type that has no row of its own under its status
 BROKEN = 0  #: the status of a call that had no answer: connection refused, cut, or silent for too long
+TIMED_OUT, TOO_MANY = 408, 429  #: HTTP's own numbers
 UNREADABLE = 200  #: the status of a success whose answer makes no sense
 
 # Before the seal an upload is sent, after it a transcription is created; FETCH asks for a transcript. A listing
@@ -96,9 +97,9 @@ _LIKE = {405: 404, 410: 404, 421: 503, 425: 503, 520: 502, 521: 502, 522: 502, 5
 
 def sort(status: int, error_type: str, message: str, verb: Verb) -> Kind:
     """Return what an answer means for a call of `verb`; see `BROKEN` and `UNREADABLE` for calls without one."""
-    if status == 429 and not is_about_room(message):  # noqa: PLR2004 - HTTP's own number
+    if status == TOO_MANY and not is_about_room(message):
         return Kind.RATE
-    if error_type in ACCOUNT_TYPES and 400 <= status < 500:  # noqa: PLR2004
+    if error_type in ACCOUNT_TYPES and _family(status) == 400 and status != TIMED_OUT:  # noqa: PLR2004 - HTTP's own
         return Kind.STOP
     return _row(status, error_type)[verb]
 

@@ -24,7 +24,7 @@ from soniox.errors import SonioxAPIError, SonioxError
 from batcher import __version__
 from batcher.errors import UsageError
 from batcher.service.rest_budget import Bucket, Budget, Urgency
-from batcher.service.rest_errors import is_about_pace
+from batcher.service.rest_errors import TOO_MANY, is_about_pace
 from batcher.service.shared import Key, authority, is_loopback, split_host
 
 HOSTS = {
@@ -36,7 +36,6 @@ DEFAULT_REGION = "us"
 
 CONNECT_SECONDS = 20.0
 MAX_ANSWER_BYTES = 256 * 1024 * 1024  #: more than any transcript of the documented limits can be
-TOO_MANY = 429  #: HTTP's own number for a refusal for quota or pace
 KEEPALIVE_SECONDS = 15.0  #: shorter than any server's, so that a connection is not used just as it is closed
 
 
