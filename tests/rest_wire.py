@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 
+from batcher.emulator.core import Core
 from batcher.emulator.knobs import Knobs, RestKnobs
 from batcher.emulator.rest_account import RestAccount
 from batcher.emulator.rest_models import CURRENT
@@ -24,6 +25,7 @@ class Wire:
     account: RestAccount
     clock: HandClock
     plan: Scripted
+    core: Core
 
     async def get(self, path: str, **query: str | int) -> httpx.Response:
         """Ask for something below ``/v1``."""
@@ -58,7 +60,7 @@ async def wire(rest: RestKnobs | None = None, *, key: str = KEY, **knobs: Any) -
         headers = {"Authorization": f"Bearer {key}"}
         base = f"{running.rest_url}/v1"
         async with httpx.AsyncClient(base_url=base, headers=headers, trust_env=False, verify=False) as client:
-            yield Wire(client, running.core.rest(KEY), clock, plan)
+            yield Wire(client, running.core.rest(KEY), clock, plan, running.core)
 
 
 def said(answer: httpx.Response) -> tuple[int, str]:

@@ -20,7 +20,8 @@ from batcher.emulator.tally import Call, RestTally, noted
 from batcher.model import Limits, RemoteStatus, Transcript
 
 RestObserver = Callable[["RestAccount", str, RestFile | RestJob], None]
-"""Hears of every change of an object, at the instant: ``accepted``, ``ended``, ``deleted``, ``vanished``."""
+"""Hears of every change of an object, at the instant: ``accepted``, ``ended``, ``notified`` (each try to call its
+webhook), ``deleted``, ``vanished``."""
 
 T = TypeVar("T", bound=Item)
 
@@ -227,6 +228,12 @@ class RestAccount:
         """Let a transcription fail whose URL could not be downloaded."""
         self.advance()
         self._store.failed(job, failure)
+
+    def notified(self, job: RestJob, outcome: str, status: int | None = None) -> None:
+        """Note a try to call the webhook of a transcription, and the status that it answered with."""
+        self.tally.webhooks[outcome] += 1
+        job.webhook_status = status or job.webhook_status
+        self._tell("notified", job)
 
     # What a test or an operator does.
 

@@ -81,18 +81,18 @@ def is_here(url: str) -> bool:
 
 async def _deliver(account: RestAccount, job: RestJob, client: httpx.AsyncClient) -> None:
     """Tell the webhook how a transcription ended, again and again for a short while when it does not listen."""
-    knobs, counts = account.knobs.rest, account.tally.webhooks
+    knobs = account.knobs.rest
     if not is_here(job.asked.webhook_url or ""):
-        counts["elsewhere"] += 1
+        account.notified(job, "elsewhere")
         return
     for wait_ms in (0, *knobs.webhook_retry_ms):
         await anyio.sleep(wait_ms / 1000)
-        job.webhook_status = await _post(job, client, knobs.webhook_timeout_ms / 1000) or job.webhook_status
-        delivered = job.webhook_status is not None and 200 <= job.webhook_status < 300  # noqa: PLR2004 - HTTP's own
-        counts["delivered" if delivered else "failed"] += 1
-        if delivered:
+        status = await _post(job, client, knobs.webhook_timeout_ms / 1000)
+        if status is not None and 200 <= status < 300:  # noqa: PLR2004 - HTTP's own
+            account.notified(job, "delivered", status)
             return
-    counts["given up"] += 1
+        account.notified(job, "failed", status)
+    account.notified(job, "given up")
 
 
 async def _post(job: RestJob, client: httpx.AsyncClient, seconds: float) -> int | None:
