@@ -123,7 +123,7 @@ class RestService:
             file = ListedFile.model_validate_json(response.content).id
             if not upload.whole:
                 raise BadAnswer("the service ended the upload before it was whole")
-            if not is_id(file):
+            if not is_id(join_id("", file)):
                 raise BadAnswer("the service gave the file no id")
             return file
 
@@ -147,7 +147,10 @@ class RestService:
                 client_reference_id=submission.reference,
                 config=config,
             )
-            return join_id(created.id, file)
+            remote = join_id(created.id, file)
+            if not is_id(remote) or not created.id:
+                raise BadAnswer("the service gave the transcription no id")
+            return remote
 
     async def survey(self) -> Survey:
         """Return everything the account's project holds; see `Listing` for when it is complete."""

@@ -106,8 +106,8 @@ def transcription_config(options: Options, webhook: Webhook) -> CreateTranscript
 
 def is_id(remote: str) -> bool:
     """Tell whether an object can be acted on: what came from the service goes into paths."""
-    parts = [part for part in remote.split("/") if part]
-    return len(parts) > 0 and all(_ID.fullmatch(part) for part in parts)
+    transcription, _, file = remote.partition("/")
+    return bool(transcription or file) and all(not part or _ID.fullmatch(part) for part in (transcription, file))
 
 
 def joined(files: Iterable[ListedFile], transcriptions: Iterable[ListedTranscription]) -> tuple[RemoteObject, ...]:
