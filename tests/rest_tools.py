@@ -1,8 +1,8 @@
 """What the tests of the REST client share: a service that answers as a test says, over a socket or without one."""
 
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import anyio
@@ -22,7 +22,7 @@ from tests.emulator_tools import Tape
 KEY = "a-very-secret-key"
 FILE = "84c32fc6-4fb5-4e7a-b656-b5ec70493753"
 JOB = "73d4357d-cad2-4338-a60d-ec6f2044f721"
-Answer = Callable[[httpx.Request], Awaitable[httpx.Response]]
+Answer = Callable[[httpx.Request], Coroutine[None, None, httpx.Response]]
 
 
 class Script:
@@ -136,10 +136,8 @@ async def listening(handle: Callable[[SocketStream], Awaitable[None]]) -> AsyncI
 
         async def served(stream: SocketStream) -> None:
             async with stream:
-                try:
+                with suppress(anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError):
                     await handle(stream)
-                except (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError):
-                    pass
 
         tasks.start_soon(listener.serve, served)
         yield f"http://127.0.0.1:{listener.extra(anyio.abc.SocketAttribute.local_port)}"

@@ -97,7 +97,10 @@ def test_a_file_that_nothing_transcribes_is_an_object_of_its_own() -> None:
 def test_a_transcription_without_a_listed_file_keeps_its_id() -> None:
     """The file was made after the list of files, or deleted, or there never was one."""
     lost, from_url = seen(a_transcription(1), a_transcription(2, file_id=None, audio_url="https://x"))
-    assert [(each.id, each.bytes, each.files) for each in (lost, from_url)] == [("job-1/file-1", 0, 0), ("job-2/", 0, 0)]
+    assert [(each.id, each.bytes, each.files) for each in (lost, from_url)] == [
+        ("job-1/file-1", 0, 0),
+        ("job-2/", 0, 0),
+    ]
 
 
 def test_a_file_of_several_transcriptions_is_counted_once() -> None:
@@ -126,7 +129,7 @@ def test_every_status_means_something(status: str, means: RemoteStatus) -> None:
 
 def test_a_failed_transcription_says_why_and_what_may_help() -> None:
     """Type and text; one that did not fail says neither."""
-    failed = {"error_type": "invalid_audio_file", "error_message": "Cannot decode."}
+    failed: dict[str, Any] = {"error_type": "invalid_audio_file", "error_message": "Cannot decode."}
     broken, running = seen(a_transcription(status="error", **failed), a_transcription(2, **failed))
     assert (broken.error, broken.remedy) == ("invalid_audio_file: Cannot decode.", Remedy.CONVERT)
     assert (running.error, running.remedy) == ("", Remedy.NONE)

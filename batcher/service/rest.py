@@ -29,6 +29,7 @@ from batcher.service.rest_http import (
     BadAnswer,
     Client,
     base_url,
+    name_of,
     open_transport,
     words_of,
 )
@@ -201,7 +202,7 @@ class RestService:
             words = str(error) if isinstance(error, BadAnswer) else "the service's answer cannot be understood"
             raise self._error(UNREADABLE, "", words, verb) from None
         except BROKEN_CALLS as error:
-            raise self._error(BROKEN, type(error).__name__, str(error) or "no answer in time", verb) from None
+            raise self._error(BROKEN, name_of(error), str(error) or "no answer in time", verb) from None
 
     def _refusal(self, error: SonioxAPIError, verb: Verb) -> ServiceError:
         error_type = error.api_error.error_type if error.api_error else ""

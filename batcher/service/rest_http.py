@@ -161,6 +161,11 @@ def words_of(error: SonioxAPIError) -> str:
     return " ".join(filter(None, (str(error.args[0]), fields)))
 
 
+def name_of(error: Exception) -> str:
+    """Return what a broken call is called: by aiohttp where it raised it, as the bridge to httpx renames it wrongly."""
+    return type(error.__cause__ if isinstance(error.__cause__, aiohttp.ClientError) else error).__name__
+
+
 def _retry_after(response: httpx.Response) -> float | None:
     text = response.headers.get("retry-after", "")
     return float(text) if text.isdecimal() else None

@@ -45,11 +45,11 @@ class Upload:
         """Send the file and return the answer; an error of the recording comes out unchanged."""
         await self._client.turn_to_upload()
         with self._effects, self._watchdog, _alone():
-            async with anyio.create_task_group() as tasks:
-                feeder, body = anyio.create_memory_object_stream[bytes](0)
-                tasks.start_soon(self._post, _Body(body, self))
-                async with feeder:
-                    with self._feeding:
+            feeder, body = anyio.create_memory_object_stream[bytes](0)
+            with body:
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(self._post, _Body(body, self))
+                    with feeder, self._feeding:
                         await self._feed(feeder)
         if self._failure is not None:
             raise self._failure
@@ -78,7 +78,6 @@ class Upload:
         except (*UNREADABLE_ANSWERS, *BROKEN_CALLS) as error:
             self._failure = error
         finally:
-            body.close()
             self._watchdog.deadline = math.inf
             self._feeding.cancel()
 
@@ -89,7 +88,6 @@ class _Body(AsyncIterator[bytes]):
     def __init__(self, pieces: MemoryObjectReceiveStream[bytes], upload: Upload) -> None:
         self._pieces = pieces
         self._upload = upload
-        self.close = pieces.close
 
     async def __anext__(self) -> bytes:
         try:
