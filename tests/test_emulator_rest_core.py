@@ -279,6 +279,16 @@ def test_a_recording_is_kept_while_anybody_needs_it(clock: HandClock, outcome: O
     assert second.ended == clock.now()
 
 
+def test_an_end_that_was_ordered_is_not_changed_by_the_recognizer(clock: HandClock) -> None:
+    """What it reports later is too late."""
+    slow = Slow()
+    account = Core(clock, slow).enter_rest("key")
+    job = create_job(account)
+    account.finish(job.id, Failure("no"))
+    slow.reports[0](Transcript(()))
+    assert (job.status, job.error) == (RemoteStatus.FAILED, "no")
+
+
 def test_what_was_paid_for_stays_in_the_log(clock: HandClock) -> None:
     """Completed transcriptions only, with their length; deleting them changes nothing."""
     account = rest_account(clock, bytes_per_second=10)

@@ -1,5 +1,6 @@
 """Lists of the REST face: pages, cursors, orders, and the usage log with its window of time."""
 
+import base64
 from itertools import chain
 
 import httpx
@@ -59,7 +60,15 @@ async def test_what_is_deleted_meanwhile_shifts_no_page() -> None:
         assert [file["client_reference_id"] for file in rest["files"]] == ["2", "1", "0"]
 
 
-@pytest.mark.parametrize("cursor", ["nonsense", "AAAA", "ümlaut", "MTox", "=", "a" * 5000])
+def written(text: str) -> str:
+    """Return a text in the letters of a cursor."""
+    return base64.urlsafe_b64encode(text.encode()).decode()
+
+
+@pytest.mark.parametrize(
+    "cursor",
+    ["nonsense", "AAAA", "ümlaut", "=", "a" * 5000, written("newest:0:-3:00000000"), written("newest:0:x:00000000")],
+)
 async def test_a_cursor_that_no_page_gave_is_refused(cursor: str) -> None:
     """Wherever it comes from."""
     async with wire() as api:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import anyio
 import httpx
 import pytest
 
@@ -43,6 +44,17 @@ async def test_a_port_is_free_again_at_once() -> None:
             await client.get(f"{running.rest_url}/v1/files")
         async with serve(EmulatorSettings(grpc=False, rest_port=port)) as running:
             assert (await client.get(f"{running.rest_url}/v1/files")).status_code == 401
+
+
+async def test_small_answers_come_at_once() -> None:
+    """A connection that waits to fill its packets would take 40 ms for each of them."""
+    async with serve(EmulatorSettings(grpc=False)) as running, httpx.AsyncClient() as client:
+        times = []
+        for _ in range(25):
+            begin = anyio.current_time()
+            await client.get(f"{running.rest_url}/v1/files")
+            times.append(anyio.current_time() - begin)
+    assert sorted(times)[12] < 0.03
 
 
 async def test_an_error_inside_comes_out_as_it_is() -> None:

@@ -81,7 +81,6 @@ class RestKnobs:
     )
     webhook_retry_ms: tuple[int, ...] = (500, 1000, 2000)  #: waits between deliveries; the numbers are not documented
     webhook_timeout_ms: int = 5000
-    drain_refused: bool = True  #: read an upload to its end before refusing it; otherwise close the connection
 
 
 @dataclass(frozen=True, slots=True)

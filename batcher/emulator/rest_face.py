@@ -69,14 +69,10 @@ class RestFace:
         return Route(re.sub(r"{(\w+)}", r"{\1:object}", path), endpoint, methods=list(calls))
 
     async def _respond(self, call: RestCall, request: Request) -> Response:
-        body = request.stream()
         try:
-            response = await self._serve(call, request, body)
-            if self._core.knobs.rest.drain_refused and not isinstance(response, Dropped):
-                await _drain(body)
+            return await self._serve(call, request, request.stream())
         except ClientDisconnect:
             return Response(status_code=400)  # nobody reads it
-        return response
 
     async def _describe(self, _request: Request) -> Response:
         return JSONResponse(document())
@@ -181,9 +177,3 @@ async def _read(body: _Stream) -> bytes:
         if len(content) > BODY_BYTES:
             raise refuse.invalid(Invalid("body", f"At most {BODY_BYTES} bytes are allowed."))
     return bytes(content)
-
-
-async def _drain(body: _Stream) -> None:
-    """Read what is left: a client that is still sending would not see the answer."""
-    async for _chunk in body:
-        pass
