@@ -165,6 +165,23 @@ async def test_the_urgent_go_first_and_the_others_in_order() -> None:
 
 
 @pytest.mark.anyio
+async def test_everybody_has_a_turn() -> None:
+    """Who is not the first waits for the first, not for the clock."""
+    budget = Budget(1200)
+    gone: list[int] = []
+
+    async def ask(number: int) -> None:
+        await budget.turn(Bucket.FILES, Urgency.UPLOAD)
+        gone.append(number)
+
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as tasks:
+            for number in range(130):
+                tasks.start_soon(ask, number)
+    assert gone == list(range(130))
+
+
+@pytest.mark.anyio
 async def test_who_gives_up_waiting_is_not_waited_for() -> None:
     """A cancelled caller leaves the line, also from its head."""
     budget = Budget(0)

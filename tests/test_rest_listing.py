@@ -7,8 +7,10 @@ import httpx
 import pytest
 
 from batcher.errors import Kind
-from batcher.service import rest_listing
+from batcher.options import Options
+from batcher.service import Submission, rest_listing
 from batcher.service.rest import RestService
+from tests.emulator_tools import Tape
 from tests.rest_tools import (
     Script,
     a_file,
@@ -61,6 +63,16 @@ async def test_the_counts_are_asked_for_again_after_a_while(monkeypatch: pytest.
     assert len(script.seen) == 12
 
 
+async def test_the_counts_are_asked_for_whenever_a_list_has_several_pages() -> None:
+    """Something may have fallen through between two of them."""
+    script = account()
+    rest = service(script)
+    assert (await rest.survey()).complete
+    script.answers["GET /files"] = [files(a_file(1), cursor="x"), files(a_file(2))]
+    assert not (await rest.survey()).complete
+    assert (script.seen.count("GET /files/count"), script.seen.count("GET /transcriptions/count")) == (2, 1)
+
+
 async def test_files_are_listed_before_transcriptions() -> None:
     """Otherwise a transcription made in between would leave its file as one that nobody uses, to be deleted."""
     script = account()
@@ -99,6 +111,7 @@ async def test_a_cursor_that_comes_back_ends_the_list() -> None:
     """It is no list then, but also no endless one."""
     script = account()
     script.answers["GET /files"] = [files(a_file(1), cursor="x"), files(a_file(2), cursor="y"), files(cursor="x")]
+    script.answers["GET /files/count"] = [counted(2)]
     survey = await service(script).survey()
     assert not survey.complete
     assert len(script.seen) == 6
@@ -159,6 +172,38 @@ async def test_our_own_deletion_may_explain_a_count_but_not_a_page_boundary(page
     rest = service(script)
     complete = await during(rest, script, "GET /files", lambda: rest.delete("/file-9"))
     assert complete is (pages == 1)
+
+
+async def test_a_deletion_that_was_begun_before_may_explain_a_count_too() -> None:
+    """It takes effect some time between its request and its answer."""
+    script, gate, asked = account(1), anyio.Event(), anyio.Event()
+    script.answers["GET /files/count"] = [counted(2)]
+
+    async def answer(request: httpx.Request) -> httpx.Response:
+        if request.method == "DELETE":
+            asked.set()
+            await gate.wait()
+            return said(204)
+        return await script(request)
+
+    rest = service(answer)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(rest.delete, "/file-2")
+        await asked.wait()
+        assert (await rest.survey()).complete
+        gate.set()
+    rest._listing._counted = float("-inf")
+    assert not (await rest.survey()).complete
+
+
+async def test_our_own_creation_explains_a_count() -> None:
+    """The list was made before it, the count after it."""
+    script = account(1, 1)
+    script.add("POST /transcriptions", said(201, a_transcription(9)))
+    script.answers["GET /transcriptions/count"] = [counted(2)]
+    rest = service(script)
+    by_url = Submission("r", Options(), Tape(b""), audio_url="https://x/y")
+    assert await during(rest, script, "GET /transcriptions/count", lambda: rest.submit(by_url, no_seal))
 
 
 async def test_our_own_submission_explains_a_count() -> None:

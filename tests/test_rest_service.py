@@ -1,6 +1,7 @@
 """The REST API behind the seam, verb by verb, with answers given by hand."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import anyio
@@ -8,9 +9,10 @@ import httpx
 import pytest
 
 from batcher.errors import AccountRefused, Kind, SourceError, UsageError
+from batcher.files.offload import offload
 from batcher.model import RemoteStatus
 from batcher.options import Options, Webhook
-from batcher.service import Submission, rest_http
+from batcher.service import Submission, rest, rest_http
 from batcher.service.rest import CREATE_TRIES, HOSTS, open_rest
 from batcher.service.rest_budget import Bucket
 from batcher.service.rest_http import base_url
@@ -90,10 +92,10 @@ async def test_a_webhook_goes_with_every_transcription() -> None:
     """Its secret too, and only there."""
     script = accepting()
     webhook = Webhook.model_validate({"url": "https://x/y", "header_name": "X-A", "header_value": "secret"})
-    rest = service(script, webhook=webhook)
-    await rest.submit(sent(), no_seal)
+    account = service(script, webhook=webhook)
+    await account.submit(sent(), no_seal)
     assert json.loads(script.bodies[1])["webhook_auth_header_value"] == "secret"
-    assert "secret" not in repr(rest)
+    assert "secret" not in repr(account)
 
 
 @pytest.mark.parametrize(
@@ -210,9 +212,9 @@ async def test_a_transcription_refused_for_the_pace_is_tried_again(monkeypatch: 
     """Its bytes are there already: sending them again would cost more than waiting."""
     script = accepting()
     script.answers["POST /transcriptions"] = [refused(429, "limit_exceeded", PACE), CREATED]
-    rest, paused = service(script), list[Bucket]()
-    monkeypatch.setattr(rest._client._budget, "refused", lambda bucket, _pause: paused.append(bucket))
-    assert await rest.submit(sent(), no_seal) == "job-1/file-1"
+    account, paused = service(script), list[Bucket]()
+    monkeypatch.setattr(account._client._budget, "refused", lambda bucket, _pause: paused.append(bucket))
+    assert await account.submit(sent(), no_seal) == "job-1/file-1"
     assert (script.seen, paused) == ([*WHOLE_WAY, "POST /transcriptions"], [Bucket.TRANSCRIPTIONS])
 
 
@@ -220,9 +222,9 @@ async def test_a_pace_that_stays_refused_is_told(monkeypatch: pytest.MonkeyPatch
     """It is counted neither as the job's fault nor as a full account."""
     script = accepting()
     script.answers["POST /transcriptions"] = [refused(429, "limit_exceeded", PACE)]
-    rest = service(script)
-    monkeypatch.setattr(rest._client._budget, "refused", lambda *_: None)
-    assert (await failure(rest.submit(sent(), no_seal))).kind is Kind.RATE
+    account = service(script)
+    monkeypatch.setattr(account._client._budget, "refused", lambda *_: None)
+    assert (await failure(account.submit(sent(), no_seal))).kind is Kind.RATE
     assert script.seen == ["POST /files", *["POST /transcriptions"] * CREATE_TRIES, "DELETE /files/file-1"]
 
 
@@ -243,9 +245,9 @@ async def test_only_a_refusal_for_the_pace_slows_the_requests(
     """A text that nobody knows slows them too; the wait that the service names is kept."""
     script, noted = Script(), list[float | None]()
     script.add("DELETE /files/file-1", answer)
-    rest = service(script)
-    monkeypatch.setattr(rest._client._budget, "refused", lambda _bucket, pause: noted.append(pause))
-    await failure(rest.delete("/file-1"))
+    account = service(script)
+    monkeypatch.setattr(account._client._budget, "refused", lambda _bucket, pause: noted.append(pause))
+    await failure(account.delete("/file-1"))
     assert noted == pauses
 
 
@@ -302,20 +304,28 @@ async def test_a_transcript_knows_the_model_that_the_list_told() -> None:
     script.add("GET /files/count", counted(0))
     script.add("GET /transcriptions/count", counted(1))
     script.add("GET /transcriptions/job-1/transcript", said(200, {"tokens": [{"text": "Hi"}]}))
-    rest = service(script)
-    assert (await rest.fetch("job-1/file-1")).model == ""
-    [seen] = (await rest.survey()).objects
+    account = service(script)
+    assert (await account.fetch("job-1/file-1")).model == ""
+    [seen] = (await account.survey()).objects
     assert seen.status is RemoteStatus.COMPLETED
-    assert ((await rest.fetch(seen.id)).text, (await rest.fetch(seen.id)).model) == ("Hi", "stt-async-v6")
+    assert ((await account.fetch(seen.id)).text, (await account.fetch(seen.id)).model) == ("Hi", "stt-async-v6")
 
 
-async def test_a_long_transcript_is_read_beside_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It comes out the same."""
-    script = Script()
-    tokens = [{"text": f" word{number}"} for number in range(10_000)]
-    script.add("GET /transcriptions/job-1/transcript", said(200, {"tokens": tokens}))
+@pytest.mark.parametrize(("words", "beside"), [(10, 0), (10_000, 1)])
+async def test_a_long_transcript_is_read_beside_the_loop(
+    words: int, beside: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A short one is not worth a thread; both come out the same."""
+    script, threads = Script(), list[object]()
+
+    async def noting(work: Callable[..., object], *args: object) -> object:
+        threads.append(work)
+        return await offload(work, *args)
+
+    monkeypatch.setattr(rest, "offload", noting)
+    script.add("GET /transcriptions/job-1/transcript", said(200, {"tokens": [{"text": " word"}] * words}))
     transcript = await service(script).fetch("job-1/")
-    assert len(transcript.parts[0].words) == 10_000
+    assert (len(transcript.parts[0].words), len(threads)) == (words, beside)
 
 
 @pytest.mark.parametrize(
@@ -353,11 +363,11 @@ async def test_requests_carry_the_key_and_nothing_shows_it() -> None:
         seen.append(request.headers)
         return refused(401, "unauthenticated", f"Incorrect API key: {KEY}")
 
-    rest = service(answer)
-    error = await failure(rest.survey())
+    account = service(answer)
+    error = await failure(account.survey())
     assert seen[0]["authorization"] == f"Bearer {KEY}"
     assert seen[0]["user-agent"].startswith("batcher/")
-    assert KEY not in f"{error!r} {error} {rest!r} {rest._client!r} {vars(rest)}"
+    assert KEY not in f"{error!r} {error} {account!r} {account._client!r} {vars(account)}"
 
 
 @pytest.mark.parametrize(("region", "host"), [*HOSTS.items(), ("", HOSTS["us"])])
@@ -379,7 +389,9 @@ def test_other_hosts_are_taken(host: str, base: str) -> None:
     assert base_url(host, insecure=False) == base
 
 
-@pytest.mark.parametrize("host", ["de", "api.soniox.com", "https://x/v1", "http://example.com", "ftp://x", "https://a:b"])
+@pytest.mark.parametrize(
+    "host", ["de", "api.soniox.com", "https://x/v1", "http://example.com", "ftp://x", "https://a:b"]
+)
 def test_hosts_that_cannot_be_meant_are_refused(host: str) -> None:
     """Above all those that would get the key unencrypted."""
     with pytest.raises(UsageError):

@@ -3,6 +3,7 @@
 import email.policy
 import tracemalloc
 from collections.abc import AsyncIterator
+from contextlib import nullcontext
 from email.parser import BytesParser
 
 import anyio
@@ -11,7 +12,7 @@ from anyio.abc import SocketStream
 
 from batcher.errors import Kind, SourceError
 from batcher.service import CHUNK_BYTES, Audio, rest_upload
-from batcher.service.rest import open_rest
+from batcher.service.rest import RestService, open_rest
 from tests.emulator_tools import BrokenTape, Tape
 from tests.rest_tools import KEY, a_file, a_transcription, failure, http, listening, no_seal, read_body, read_head, sent
 
@@ -311,3 +312,20 @@ async def test_nobody_there_is_unreachable() -> None:
         error = await failure(rest.submit(sent(), no_seal))
         assert (error.kind, error.code) == (Kind.UNREACHABLE, "ClientConnectorError")
         assert "Cannot connect to host 127.0.0.1" in str(error)
+
+
+@pytest.mark.parametrize("whole", [False, True])
+async def test_what_is_cut_short_does_not_end_like_what_is_whole(whole: bool) -> None:
+    """A connection in the middle of a file would take the next request for the rest of it."""
+    async with open_rest("us", KEY) as rest:
+        assert isinstance(rest, RestService)
+        upload = rest_upload.Upload(rest._client, "r", Tape(b""), boundary="b", effect=nullcontext())
+        upload.whole = whole
+        feeder, body = anyio.create_memory_object_stream[bytes](1)
+        with body:
+            feeder.send_nowait(b"a piece")
+            feeder.close()
+            pieces = rest_upload._Body(body, upload)
+            assert await anext(pieces) == b"a piece"
+            with pytest.raises(StopAsyncIteration if whole else ConnectionAbortedError):
+                await anext(pieces)
