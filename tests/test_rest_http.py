@@ -8,10 +8,10 @@ import pytest
 from anyio.abc import SocketStream
 from anyio.streams.tls import TLSStream
 
-from batcher.errors import Kind, UsageError
-from batcher.service.rest import open_rest
+from batcher.errors import AccountRefused, Kind, UsageError
+from batcher.service.rest import HOSTS, open_rest
 from batcher.service.rest_budget import Bucket, Urgency
-from batcher.service.rest_http import _proxy, manner_of
+from batcher.service.rest_http import _proxy, base_url, manner_of
 from tests.rest_tools import KEY, failure, http, listening, read_head
 from tests.test_grpc_channel import certificate
 
@@ -120,3 +120,54 @@ async def test_a_certificate_of_ones_own_is_trusted_when_it_is_given(tmp_path: P
         async with open_rest(host, KEY, ca_file=ca_file) as rest:
             await rest.delete("/file-1")
             assert heard[0].startswith(b"DELETE /v1/files/file-1")
+
+
+@pytest.mark.parametrize(("region", "host"), [*HOSTS.items(), ("", HOSTS["us"])])
+def test_regions_are_hosts(region: str, host: str) -> None:
+    """The service's own, with their ports; none is the United States."""
+    assert base_url(region, insecure=False) == f"{host}:443"
+
+
+@pytest.mark.parametrize(
+    ("host", "base"),
+    [
+        ("https://example.com:8443", "https://example.com:8443"),
+        ("http://127.0.0.1:9", "http://127.0.0.1:9"),
+        ("http://[::1]:9/", "http://[::1]:9"),
+    ],
+)
+def test_other_hosts_are_taken(host: str, base: str) -> None:
+    """As gRPC takes them."""
+    assert base_url(host, insecure=False) == base
+
+
+@pytest.mark.parametrize(
+    "host", ["de", "api.soniox.com", "https://x/v1", "http://example.com", "ftp://x", "https://a:b"]
+)
+def test_hosts_that_cannot_be_meant_are_refused(host: str) -> None:
+    """Above all those that would get the key unencrypted."""
+    with pytest.raises(UsageError):
+        base_url(host, insecure=False)
+
+
+def test_an_unencrypted_host_may_be_insisted_on() -> None:
+    """In so many words."""
+    assert base_url("http://example.com", insecure=True) == "http://example.com:80"
+
+
+@pytest.mark.parametrize("key", ["", " ", "clé", "a\nb"])
+async def test_a_key_that_cannot_be_one_is_refused(key: str) -> None:
+    """Before anything is sent."""
+    with pytest.raises(AccountRefused):
+        async with open_rest("us", key):
+            pass
+
+
+async def test_certificates_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
+    """A missing file, or one without certificates."""
+    empty = tmp_path / "empty.pem"
+    empty.write_bytes(b"nothing")
+    for file, words in ((tmp_path / "none.pem", "No such file"), (empty, "it holds no certificates")):
+        with pytest.raises(UsageError, match=words):
+            async with open_rest("us", KEY, ca_file=file):
+                pass

@@ -2,20 +2,18 @@
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 
 import anyio
 import httpx
 import pytest
 
-from batcher.errors import AccountRefused, Kind, SourceError, UsageError
+from batcher.errors import Kind, SourceError
 from batcher.files.offload import offload
 from batcher.model import RemoteStatus
 from batcher.options import Options, Webhook
 from batcher.service import Submission, rest, rest_http
-from batcher.service.rest import CREATE_TRIES, HOSTS, open_rest
+from batcher.service.rest import CREATE_TRIES
 from batcher.service.rest_budget import Bucket
-from batcher.service.rest_http import base_url
 from tests.emulator_tools import BrokenTape, Tape
 from tests.rest_tools import (
     KEY,
@@ -368,54 +366,3 @@ async def test_requests_carry_the_key_and_nothing_shows_it() -> None:
     assert seen[0]["authorization"] == f"Bearer {KEY}"
     assert seen[0]["user-agent"].startswith("batcher/")
     assert KEY not in f"{error!r} {error} {account!r} {account._client!r} {vars(account)}"
-
-
-@pytest.mark.parametrize(("region", "host"), [*HOSTS.items(), ("", HOSTS["us"])])
-def test_regions_are_hosts(region: str, host: str) -> None:
-    """The service's own, with their ports; none is the United States."""
-    assert base_url(region, insecure=False) == f"{host}:443"
-
-
-@pytest.mark.parametrize(
-    ("host", "base"),
-    [
-        ("https://example.com:8443", "https://example.com:8443"),
-        ("http://127.0.0.1:9", "http://127.0.0.1:9"),
-        ("http://[::1]:9/", "http://[::1]:9"),
-    ],
-)
-def test_other_hosts_are_taken(host: str, base: str) -> None:
-    """As gRPC takes them."""
-    assert base_url(host, insecure=False) == base
-
-
-@pytest.mark.parametrize(
-    "host", ["de", "api.soniox.com", "https://x/v1", "http://example.com", "ftp://x", "https://a:b"]
-)
-def test_hosts_that_cannot_be_meant_are_refused(host: str) -> None:
-    """Above all those that would get the key unencrypted."""
-    with pytest.raises(UsageError):
-        base_url(host, insecure=False)
-
-
-def test_an_unencrypted_host_may_be_insisted_on() -> None:
-    """In so many words."""
-    assert base_url("http://example.com", insecure=True) == "http://example.com:80"
-
-
-@pytest.mark.parametrize("key", ["", " ", "clé", "a\nb"])
-async def test_a_key_that_cannot_be_one_is_refused(key: str) -> None:
-    """Before anything is sent."""
-    with pytest.raises(AccountRefused):
-        async with open_rest("us", key):
-            pass
-
-
-async def test_certificates_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
-    """A missing file, or one without certificates."""
-    empty = tmp_path / "empty.pem"
-    empty.write_bytes(b"nothing")
-    for file, words in ((tmp_path / "none.pem", "No such file"), (empty, "it holds no certificates")):
-        with pytest.raises(UsageError, match=words):
-            async with open_rest("us", KEY, ca_file=file):
-                pass
