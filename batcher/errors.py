@@ -21,6 +21,7 @@ class Kind(StrEnum):
     UNREACHABLE = "unreachable"  #: the service is away; wait for it, count nothing against the job
     UNCERTAIN = "uncertain"  #: it may have been accepted; ask the service before sending again
     FULL = "full"  #: refused for a quota or a rate; free some space first
+    RATE = "rate"  #: refused for the pace of requests alone: nothing was accepted, nothing is full; try again later
     STOP = "stop"  #: the account is refused; stop everything
     GONE = "gone"  #: the service knows no such object
     NOT_READY = "not-ready"  #: the object is in another state: result too early, delete while running

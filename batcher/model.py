@@ -40,6 +40,7 @@ class FileBounds:
 class RemoteStatus(StrEnum):
     """What the service says of one object. A status we do not know counts as `PROCESSING`."""
 
+    UPLOADED = "uploaded"  #: audio that nothing transcribes (REST only): it can neither complete nor fail
     QUEUED = "queued"
     PROCESSING = "processing"
     COMPLETED = "completed"
@@ -51,15 +52,31 @@ class RemoteStatus(StrEnum):
         return self in (RemoteStatus.QUEUED, RemoteStatus.PROCESSING)
 
 
+class Remedy(StrEnum):
+    """What may help an object that the service reports failed."""
+
+    NONE = "none"  #: the same again would fail again, or nothing is known
+    AGAIN = "again"  #: nothing is wrong with the recording: once more
+    CONVERT = "convert"  #: the service cannot decode it: once more in another format
+    STOP = "stop"  #: the account or a setting: every other job will fail too
+
+
 @dataclass(frozen=True, slots=True)
 class RemoteObject:
-    """One object in the service's list. `id` is the service's, opaque to everyone but its implementation."""
+    """One object in the service's list. `id` is the service's, opaque to everyone but its implementation.
+
+    `files` and `bytes` are the stored audio it occupies, where the service counts that by itself (REST); the
+    sums over a survey are those of the account.
+    """
 
     id: str
     reference: str
     status: RemoteStatus
     error: str = ""
     created: int | None = None  #: UTC milliseconds, as the service says
+    bytes: int = 0
+    files: int = 0
+    remedy: Remedy = Remedy.NONE  #: of one that failed
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +92,11 @@ class Survey:
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """One word or token. Times are milliseconds from the start of the recording; None where unknown."""
+    """One word or token. Times are milliseconds from the start of the recording; None where unknown.
+
+    `translation` tells, where one was asked for, words that were spoken and then translated (``original``) and
+    the words they were translated to (``translation``, in `language` from `source_language`) from all others.
+    """
 
     text: str
     start_ms: int | None = None
@@ -83,6 +104,8 @@ class Word:
     confidence: float | None = None
     speaker: str | None = None
     language: str | None = None
+    translation: str = ""
+    source_language: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,19 @@ import json
 import re
 from datetime import UTC, datetime
 from hashlib import blake2b
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    StringConstraints,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from batcher.errors import UsageError
 
@@ -23,10 +33,54 @@ GRPC_MODELS = SPEAKER_MODELS + tuple(
 )
 RAW_FORMATS = ("pcm_f32le", "pcm_f32be", "pcm_s32le", "pcm_s32be", "pcm_s16le", "pcm_s16be", "mulaw", "alaw")
 
+REST_DEFAULT_MODEL = "stt-async-v5"  #: sent when no model is named, as the service's own client does
+_CODES = """
+    af sq ar az eu be bn bs bg ca zh hr cs da nl en et fi fr gl de el gu he hi hu id it ja kn kk ko lv lt mk ms ml mr
+    no fa pl pt pa ro ru sr sk sl es sw sv tl ta te th tr uk ur vi cy
+"""
+LANGUAGES = frozenset(_CODES.split())  #: the codes of the languages that the REST API's models know
+CONTEXT_CHARACTERS = 10_000  #: of a whole context; by the documentation about what its limit of 8,000 tokens holds
+WEBHOOK_CHARACTERS = 256  #: by the documentation, of each field of a webhook
+
+#: What only one of the two APIs has. The rest (`model`, `speaker_diarization`) means the same to both.
+GRPC_ONLY = (
+    "speech_context",
+    "speech_context_name",
+    "min_speakers",
+    "max_speakers",
+    "speaker_identification",
+    "speaker_names",
+    "profanity_filter",
+    "moderation_phrases",
+    "dictation",
+    "separate_channels",
+    "audio_format",
+    "sample_rate",
+    "channels",
+    "document_formatting",
+    "storage",
+)
+REST_ONLY = ("language_hints", "language_hints_strict", "language_identification", "translation", "context")
+
+_REST_MODEL_CHARACTERS = 32
 _INT32 = 2**31 - 1  # what the wire can carry
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+-]\d\d:\d\d)")
 
+_URL = re.compile(r"https?://[^\s]+")
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_HEADER_VALUE = re.compile(r"[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?")
+
+
+def _known_language(code: str) -> str:
+    code = code.strip().lower()
+    if code not in LANGUAGES:
+        raise ValueError(f"{code!r} is none of the service's languages: {', '.join(sorted(LANGUAGES))}")
+    return code
+
+
 Filled = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+Language = Annotated[str, AfterValidator(_known_language)]
+OptionalLanguage = Annotated[str, AfterValidator(lambda code: _known_language(code) if code else "")]
 
 
 class _Frozen(BaseModel):
@@ -37,7 +91,7 @@ class _Frozen(BaseModel):
     @model_validator(mode="after")
     def _check_text(self) -> Self:
         try:
-            json.dumps(self.model_dump(), ensure_ascii=False).encode()
+            json.dumps(self.model_dump(mode="json"), ensure_ascii=False).encode()
         except UnicodeEncodeError as error:
             # Half a character (from a variable in another encoding) cannot be sent.
             raise ValueError("contains text that is not valid Unicode") from error
@@ -77,6 +131,98 @@ class Storage(_Frozen):
         return value
 
 
+class Translation(_Frozen):
+    """Translate what is spoken: into one language, or both ways between two."""
+
+    type: Literal["", "one_way", "two_way"] = Field(
+        default="", description="one_way needs target_language, two_way language_a and language_b; empty is none."
+    )
+    target_language: OptionalLanguage = Field(default="", description="Language everything is translated into.")
+    language_a: OptionalLanguage = Field(default="", description="One of two languages translated into each other.")
+    language_b: OptionalLanguage = Field(default="", description="The other one.")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        given = {name for name in ("target_language", "language_a", "language_b") if getattr(self, name)}
+        needed = {"": set[str](), "one_way": {"target_language"}, "two_way": {"language_a", "language_b"}}[self.type]
+        if given != needed:
+            kind = f"type {self.type}" if self.type else "a translation without type"
+            raise ValueError(f"{kind} takes {' and '.join(sorted(needed)) or 'no language'}, and nothing else")
+        if self.type == "two_way" and self.language_a == self.language_b:
+            raise ValueError("language_a and language_b are the same")
+        return self
+
+
+class ContextFact(_Frozen):
+    """One thing to know about the recordings."""
+
+    key: Filled = Field(description="What it is about, like domain, topic or names.")
+    value: Filled = Field(description="What there is to know.")
+
+
+class ContextTranslation(_Frozen):
+    """How one term is to be translated."""
+
+    source: Filled = Field(description="The term as it is spoken.")
+    target: Filled = Field(description="Its translation.")
+
+
+class SpokenContext(_Frozen):
+    """What is known about the recordings beforehand; about 10,000 characters in all."""
+
+    general: tuple[ContextFact, ...] = Field(default=(), description="Facts: a list of {key, value}.")
+    text: str = Field(default="", description="Background in plain sentences.")
+    terms: tuple[Filled, ...] = Field(default=(), description="Uncommon words and names that are spoken.")
+    translation_terms: tuple[ContextTranslation, ...] = Field(
+        default=(), description="How terms are to be translated: a list of {source, target}."
+    )
+
+    @field_validator("general", "translation_terms", mode="before")
+    @classmethod
+    def _list_pairs(cls, value: object, info: ValidationInfo) -> object:
+        # A table of a TOML file says the same more shortly.
+        first, second = ("key", "value") if info.field_name == "general" else ("source", "target")
+        return [{first: a, second: b} for a, b in value.items()] if isinstance(value, dict) else value
+
+    @model_validator(mode="after")
+    def _check_length(self) -> Self:
+        pairs = [f.key + f.value for f in self.general] + [t.source + t.target for t in self.translation_terms]
+        length = len(self.text) + sum(map(len, [*self.terms, *pairs]))
+        if length > CONTEXT_CHARACTERS:
+            raise ValueError(f"a context of {length:,} characters is too long; about {CONTEXT_CHARACTERS:,} are taken")
+        return self
+
+
+class Webhook(_Frozen):
+    """Where the service reports every job that ended. REST only.
+
+    Not one of the `Options`, because it changes nothing about a transcript: it enters no fingerprint, is not
+    stored in the table, and a changed one holds for whatever is sent from then on. The header's value is a
+    secret: it comes from the environment or a file like the key, and shows in no representation.
+    """
+
+    model_config = ConfigDict(hide_input_in_errors=True)
+
+    url: str = Field(default="", description="URL the service posts to when a transcription has ended.")
+    header_name: str = Field(default="", description="Name of a header sent along, to know the service by.")
+    header_value: SecretStr = Field(default=SecretStr(""), description="Value of that header.")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        value = self.header_value.get_secret_value()
+        if self.url and not (_URL.fullmatch(self.url) and len(self.url) <= WEBHOOK_CHARACTERS):
+            raise ValueError(
+                f"the webhook's URL must begin with https:// and have at most {WEBHOOK_CHARACTERS} characters"
+            )
+        if bool(self.header_name) != bool(value) or (value and not self.url):
+            raise ValueError("a webhook's header needs a name, a value and a URL")
+        if value and not (_HEADER_NAME.fullmatch(self.header_name) and _HEADER_VALUE.fullmatch(value)):
+            raise ValueError("the webhook's header holds characters that no header can have")
+        if max(len(self.header_name), len(value)) > WEBHOOK_CHARACTERS:
+            raise ValueError(f"the webhook's header is longer than {WEBHOOK_CHARACTERS} characters")
+        return self
+
+
 class Options(_Frozen):
     """One set of transcription options. Equal options have equal fingerprints, whatever the API or version."""
 
@@ -105,6 +251,19 @@ class Options(_Frozen):
     channels: int = Field(default=0, description="Channels of raw audio, 1 to 8.")
     document_formatting: str = Field(default="", description="Document formatting configuration, as JSON text.")
     storage: Storage = Field(default=Storage(), description="How the service files the transcript in its own storage.")
+    language_hints: tuple[Language, ...] = Field(
+        default=(), max_length=100, description="Languages that are likely spoken, like en (REST only)."
+    )
+    language_hints_strict: bool = Field(
+        default=False, description="Rely more on language_hints, best with a single one (REST only)."
+    )
+    language_identification: bool = Field(
+        default=False, description="Tell for every word which language it is in (REST only)."
+    )
+    translation: Translation = Field(default=Translation(), description="Translate what is spoken (REST only).")
+    context: SpokenContext = Field(
+        default=SpokenContext(), description="What is known about the recordings beforehand (REST only)."
+    )
 
     @field_validator("document_formatting")
     @classmethod
@@ -143,6 +302,14 @@ class Options(_Frozen):
         return self
 
     @model_validator(mode="after")
+    def _check_languages(self) -> Self:
+        if self.language_hints_strict and not self.language_hints:
+            raise ValueError("language_hints_strict needs language_hints")
+        if self.context.translation_terms and not self.translation.type:
+            raise ValueError("context.translation_terms need a translation")
+        return self
+
+    @model_validator(mode="after")
     def _check_raw_audio(self) -> Self:
         if self.audio_format and self.audio_format not in RAW_FORMATS:
             raise ValueError(
@@ -176,15 +343,40 @@ class Options(_Frozen):
 
 
 def check_for_grpc(options: Options) -> None:
-    """Check what only the legacy API can tell: that it has the model.
+    """Check what only the legacy API can tell: that it has the options and the model.
 
     Raises:
-        UsageError: the model is none of those the legacy documentation lists.
+        UsageError: it has not; by its documentation, which lists the models.
     """
+    _refuse(options, REST_ONLY, "gRPC")
     if options.model and options.model not in GRPC_MODELS:
         raise UsageError(
             f"model {options.model!r} is not one of the gRPC API's models: {', '.join(GRPC_MODELS)}",
             hint="leave model out for en_v2, or name one of them",
+        )
+
+
+def check_for_rest(options: Options) -> None:
+    """Check what only the REST API can tell: that it has the options, and that the model can be one of its own.
+
+    Raises:
+        UsageError: it has not; by its documentation.
+    """
+    _refuse(options, GRPC_ONLY, "REST")
+    wrong = options.model in GRPC_MODELS or options.model.startswith("stt-rt-")
+    if wrong or len(options.model) > _REST_MODEL_CHARACTERS:
+        raise UsageError(
+            f"model {options.model!r} is not one of the REST API's models for files",
+            hint=f"leave model out for {REST_DEFAULT_MODEL}, or name one that begins with stt-async-",
+        )
+
+
+def _refuse(options: Options, names: tuple[str, ...], api: str) -> None:
+    asked = [name for name in names if name in options.model_dump(exclude_defaults=True)]
+    if asked:
+        raise UsageError(
+            f"the {api} API has no {', '.join(asked)}",
+            hint="leave it out, or use the other --api",
         )
 
 

@@ -43,7 +43,7 @@ def submission_failed(kind: Kind, sealed: bool) -> Event:
     """
     if kind is Kind.HOPELESS:
         return Event.REJECTED
-    if kind is Kind.FULL or (sealed and kind is Kind.STOP):
+    if kind in (Kind.FULL, Kind.RATE) or (sealed and kind is Kind.STOP):
         return Event.REFUSED
     return Event.ANSWER_LOST if sealed else Event.POSTPONED
 

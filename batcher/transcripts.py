@@ -15,7 +15,7 @@ from batcher.model import Part, Transcript, Word
 
 VERSION = 1
 _LEVEL = 6  # level 9 takes twice the time for the last two per cent
-_WORD_FIELDS = 6
+_WORD_FIELDS = 8
 
 
 def pack(transcript: Transcript) -> bytes:
@@ -57,8 +57,15 @@ def _packed_part(part: Part) -> dict[str, object]:
     return {
         "channel": part.channel,
         "speakers": dict(part.speakers),
-        "words": [(w.text, w.start_ms, w.end_ms, w.confidence, w.speaker, w.language) for w in part.words],
+        "words": [_packed_word(word) for word in part.words],
     }
+
+
+def _packed_word(word: Word) -> tuple[object, ...]:
+    row = (word.text, word.start_ms, word.end_ms, word.confidence, word.speaker, word.language)
+    if word.translation or word.source_language is not None:
+        return (*row, word.translation, word.source_language)
+    return row  # most know nothing of translations
 
 
 def _plain(value: object) -> dict[str, object]:

@@ -10,12 +10,16 @@ from typing import Any
 
 import pytest
 
-from batcher.emulator.account import Account
 from batcher.emulator.core import Core
 from batcher.emulator.faults import Fault, Trouble
-from batcher.emulator.knobs import Knobs
+from batcher.emulator.knobs import Knobs, RestKnobs
 from batcher.emulator.objects import Config, File, Recognizer
 from batcher.emulator.recognizers import Echo
+from batcher.emulator.rest_account import RestAccount
+from batcher.emulator.rest_bodies import CreateTranscription
+from batcher.emulator.rest_models import CURRENT
+from batcher.emulator.rest_objects import RestFile, RestJob
+from batcher.emulator.rest_refusals import RestRefusal
 from batcher.emulator.tally import Call
 from batcher.errors import Kind, ServiceError, SourceError
 from batcher.options import Options
@@ -91,7 +95,7 @@ class Bench:
     """An open service, and what stands behind it."""
 
     service: Service
-    account: Account
+    account: Any  #: of the API at hand
     clock: HandClock
     plan: Scripted
     sealed: list[str]
@@ -134,3 +138,31 @@ def stereo_wav() -> bytes:
         writer.setframerate(8000)
         writer.writeframes(bytes(8000))
     return target.getvalue()
+
+
+def rest_account(clock: HandClock, rest: RestKnobs | None = None, **knobs: Any) -> RestAccount:
+    """Return an account with these knobs turned."""
+    return Core(clock, Echo(), Knobs(rest=rest or RestKnobs(), **knobs)).enter_rest("key")
+
+
+def store_file(
+    account: RestAccount, content: bytes = b"audio", reference: str = "r", filename: str = "a.wav"
+) -> RestFile:
+    """Upload a recording the whole way."""
+    with account.upload() as upload:
+        upload.add(content)
+        return upload.accept(filename, reference)
+
+
+def create_job(account: RestAccount, file: RestFile | None = None, reference: str = "r", **options: Any) -> RestJob:
+    """Create a transcription of a file, or of a URL when there is none."""
+    source = {"file_id": file.id} if file is not None else {"audio_url": "http://example.com/a/talk.mp3?x=1"}
+    options = {"model": CURRENT, **source, **options}
+    return account.create(CreateTranscription(client_reference_id=reference, **options))
+
+
+def refused_rest(call: Any, *args: Any, **named: Any) -> RestRefusal:
+    """Return the refusal that the call must end with."""
+    with pytest.raises(RestRefusal) as caught:
+        call(*args, **named)
+    return caught.value

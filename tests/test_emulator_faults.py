@@ -76,7 +76,7 @@ def test_lost_means_before_and_after() -> None:
         ("lost=much", "'much'"),
         ("lost=1.5", "from 0 to 1"),
         ("lost=nan", "from 0 to 1"),
-        ("upload.lost=1", "'upload'"),
+        ("sending.lost=1", "'sending'"),
         ("submit.burst-ms=1", "name=number"),
     ],
 )
@@ -104,10 +104,12 @@ def test_a_burst_lasts_and_ends() -> None:
 def test_lists_have_faults_of_their_own(name: str) -> None:
     """What can only happen to a list happens to nothing else."""
     plan = FaultPlan(only(name), Dice(1), HandClock())
-    assert [call for call in Call if plan.decide(call) is not None] == [Call.SURVEY]
+    assert [call for call in Call if plan.decide(call) is not None] == [Call.SURVEY, Call.FILES]
 
 
-@pytest.mark.parametrize(("name", "calls"), [("late", [Call.SUBMIT]), ("cut", [Call.SUBMIT, Call.FETCH])])
+@pytest.mark.parametrize(
+    ("name", "calls"), [("late", [Call.SUBMIT, Call.UPLOAD]), ("cut", [Call.SUBMIT, Call.FETCH, Call.UPLOAD])]
+)
 def test_streams_have_faults_of_their_own(name: str, calls: list[Call]) -> None:
     """Only what travels in pieces can be cut, only an upload can come late."""
     plan = FaultPlan(only(name), Dice(1), HandClock())

@@ -10,7 +10,23 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from batcher.errors import UsageError
-from batcher.options import GRPC_MODELS, RAW_FORMATS, ContextEntry, Options, Storage, check_for_grpc
+from batcher.options import (
+    GRPC_MODELS,
+    GRPC_ONLY,
+    LANGUAGES,
+    RAW_FORMATS,
+    REST_ONLY,
+    ContextEntry,
+    ContextFact,
+    ContextTranslation,
+    Options,
+    SpokenContext,
+    Storage,
+    Translation,
+    Webhook,
+    check_for_grpc,
+    check_for_rest,
+)
 
 EVERYTHING: dict[str, Any] = {
     "model": "en_v2",
@@ -37,7 +53,18 @@ EVERYTHING: dict[str, Any] = {
         "disable_store_audio": True,
         "disable_store_transcript": True,
     },
+    "language_hints": ["en", "de"],
+    "language_hints_strict": True,
+    "language_identification": True,
+    "translation": {"type": "two_way", "language_a": "en", "language_b": "de"},
+    "context": {
+        "general": [{"key": "domain", "value": "medicine"}],
+        "text": "A talk with a patient.",
+        "terms": ["acetylsalicylic"],
+        "translation_terms": [{"source": "ward", "target": "Station"}],
+    },
 }
+REST: dict[str, Any] = {name: EVERYTHING[name] for name in ("speaker_diarization", *REST_ONLY)}
 
 
 def test_every_option_survives_json() -> None:
@@ -108,6 +135,26 @@ def test_a_whole_number_boost_is_the_same_as_a_fraction() -> None:
         ({"diarisation": True}, "Extra inputs are not permitted"),
         ({"storage": {"name": "x"}}, "Extra inputs are not permitted"),
         ({"model": "\udcff"}, "not valid Unicode"),
+        ({"language_hints": ["english"]}, "'english' is none of the service's languages: af, ar, az"),
+        ({"language_hints": ["xx"]}, "'xx' is none"),
+        ({"language_hints": ["en"] * 101}, "at most 100 items"),
+        ({"language_hints_strict": True}, "needs language_hints"),
+        ({"translation": {"type": "one_way"}}, "type one_way takes target_language, and nothing else"),
+        ({"translation": {"type": "one_way", "target_language": "xx"}}, "'xx' is none"),
+        ({"translation": {"type": "two_way", "language_a": "en"}}, "takes language_a and language_b"),
+        (
+            {"translation": {"type": "two_way", "language_a": "en", "language_b": "de", "target_language": "fr"}},
+            "and nothing else",
+        ),
+        ({"translation": {"type": "two_way", "language_a": "en", "language_b": "en"}}, "are the same"),
+        ({"translation": {"target_language": "de"}}, "a translation without type takes no language"),
+        ({"translation": {"type": "three_way"}}, "'one_way' or 'two_way'"),
+        ({"context": {"text": "x" * 10_001}}, "10,001 characters is too long"),
+        ({"context": {"text": "x" * 9_000, "terms": ["y" * 1_001]}}, "is too long"),
+        ({"context": {"general": {"domain": "x" * 10_000}}}, "is too long"),
+        ({"context": {"terms": [" "]}}, "at least 1 character"),
+        ({"context": {"translation_terms": {"ward": "Station"}}}, "need a translation"),
+        ({"context": {"words": ["a"]}}, "Extra inputs are not permitted"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_in_plain_words(given: dict[str, Any], words: str) -> None:
@@ -145,7 +192,86 @@ def test_the_legacy_api_knows_its_models() -> None:
     assert "en_v2" in caught.value.hint
 
 
-@pytest.mark.parametrize("model", [Options, Storage, ContextEntry])
+def test_both_apis_refuse_what_only_the_other_has() -> None:
+    """Every option is of one of them or of both, and the refusal names all that is wrong."""
+    shared = set(Options.model_fields) - set(GRPC_ONLY) - set(REST_ONLY)
+    assert shared == {"model", "speaker_diarization"}
+    everything = Options.model_validate(EVERYTHING)
+    with pytest.raises(UsageError, match=f"^the REST API has no {', '.join(GRPC_ONLY)}$"):
+        check_for_rest(everything)
+    with pytest.raises(UsageError, match=f"^the gRPC API has no {', '.join(REST_ONLY)}$"):
+        check_for_grpc(everything)
+
+
+def test_each_api_takes_all_of_its_own() -> None:
+    """Also all at once."""
+    check_for_rest(Options.model_validate(REST | {"model": "stt-async-v5"}))
+    check_for_rest(Options())
+    check_for_grpc(Options.model_validate({name: EVERYTHING[name] for name in EVERYTHING if name not in REST_ONLY}))
+
+
+@pytest.mark.parametrize("model", ["en_v2", "stt-rt-v4", "x" * 33])
+def test_models_that_rest_cannot_have_are_refused(model: str) -> None:
+    """New ones come without a new batcher, so only what cannot be meant is."""
+    with pytest.raises(UsageError, match="is not one of the REST API's models"):
+        check_for_rest(Options(model=model))
+
+
+def test_a_context_may_be_written_as_tables() -> None:
+    """Which is shorter in a TOML file, and means the same."""
+    short = SpokenContext.model_validate({"general": {"domain": "medicine"}, "translation_terms": {"ward": "Station"}})
+    assert short.general == (ContextFact(key="domain", value="medicine"),)
+    assert short.translation_terms == (ContextTranslation(source="ward", target="Station"),)
+
+
+def test_a_context_of_ten_thousand_characters_is_taken() -> None:
+    """The service counts tokens; this is about what it takes."""
+    SpokenContext(text="x" * 5_000, terms=("y" * 3_000,), general=(ContextFact(key="k" * 1_000, value="v" * 1_000),))
+
+
+def test_all_sixty_languages_are_known() -> None:
+    """However they are written."""
+    assert len(LANGUAGES) == 60
+    assert Options(language_hints=tuple(sorted(LANGUAGES))).language_hints == tuple(sorted(LANGUAGES))
+    assert Options(language_hints=(" EN",)).language_hints == ("en",)
+
+
+SECRET = "a-secret-of-the-webhook"
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"url": "ftp://example.com"}, "must begin with https://"),
+        ({"url": "https://example.com/a b"}, "must begin with https://"),
+        ({"url": "https://example.com/" + "x" * 250}, "at most 256 characters"),
+        ({"url": "https://example.com", "header_name": "X-Secret"}, "needs a name, a value and a URL"),
+        ({"url": "https://example.com", "header_value": SECRET}, "needs a name, a value and a URL"),
+        ({"header_name": "X-Secret", "header_value": SECRET}, "needs a name, a value and a URL"),
+        ({"url": "https://x", "header_name": "X Secret", "header_value": SECRET}, "characters that no header can have"),
+        ({"url": "https://x", "header_name": "X", "header_value": SECRET + "\n"}, "characters that no header can have"),
+        ({"url": "https://x", "header_name": "X", "header_value": SECRET * 20}, "longer than 256"),
+    ],
+)
+def test_a_webhook_that_cannot_be_meant_is_refused_without_its_secret(given: dict[str, Any], words: str) -> None:
+    """In plain words, which go to a terminal and a log."""
+    with pytest.raises(ValidationError, match=words) as caught:
+        Webhook.model_validate(given)
+    assert SECRET not in str(caught.value)
+
+
+def test_a_webhooks_secret_shows_nowhere() -> None:
+    """And nothing of a webhook is among the options, so it enters neither a fingerprint nor the table."""
+    webhook = Webhook.model_validate({"url": "https://x", "header_name": "X", "header_value": SECRET})
+    assert webhook.header_value.get_secret_value() == SECRET
+    assert SECRET not in repr(webhook) + str(webhook) + webhook.model_dump_json() + str(webhook.model_dump())
+    assert not [name for name in Options.model_fields if "webhook" in name]
+
+
+@pytest.mark.parametrize(
+    "model",
+    [Options, Storage, ContextEntry, Translation, SpokenContext, ContextFact, ContextTranslation, Webhook],
+)
 def test_every_option_describes_itself(model: type[BaseModel]) -> None:
     """The commented configuration file is written from these sentences."""
     for name, info in model.model_fields.items():
@@ -161,8 +287,6 @@ def test_options_never_change() -> None:
 
 def test_options_are_read_without_the_heavy_libraries() -> None:
     """Reading a configuration must not load a client of the service."""
-    probe = (
-        "import sys, batcher.options; print([m for m in ('grpc', 'asyncio', 'google.protobuf') if m in sys.modules])"
-    )
+    probe = "import sys, batcher.options; print([m for m in ('grpc', 'asyncio', 'google.protobuf', 'soniox', 'httpx', 'aiohttp') if m in sys.modules])"
     shown = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
     assert shown.stdout.strip() == "[]"

@@ -3,6 +3,7 @@
 import json
 import signal
 from dataclasses import replace
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +11,7 @@ import anyio
 import typer
 
 from batcher.cli import screen
-from batcher.emulator.knobs import Knobs
+from batcher.emulator.knobs import Knobs, RestKnobs
 from batcher.emulator.server import EmulatorSettings, RecognizerName, Running, serve
 from batcher.errors import UsageError
 
@@ -18,9 +19,19 @@ _KNOBS = Knobs()
 _DAY_MS = 86_400_000
 
 
+class Face(StrEnum):
+    """Which of the service's two APIs."""
+
+    REST = "rest"
+    GRPC = "grpc"
+    BOTH = "both"
+
+
 def command(
     *,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 is any free one.")] = 0,
+    face: Annotated[Face, typer.Option(help="Which API to serve.", show_choices=True)] = Face.BOTH,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="gRPC's port on 127.0.0.1; 0 is any free one.")] = 0,
+    rest_port: Annotated[int, typer.Option(min=0, max=65535, help="REST's port on 127.0.0.1, likewise.")] = 0,
     recognizer: Annotated[
         RecognizerName, typer.Option(help="Where the words come from.", show_choices=True)
     ] = RecognizerName.ECHO,
@@ -29,8 +40,13 @@ def command(
         float | None,
         typer.Option(min=0.001, help="How many times faster than real time. Default: a job takes under two seconds."),
     ] = None,
-    pending: Annotated[int, typer.Option(min=0, help="Limit of pending files.")] = _KNOBS.pending,
-    stored: Annotated[int, typer.Option(min=0, help="Limit of stored files.")] = _KNOBS.stored,
+    pending: Annotated[int, typer.Option(min=0, help="Limit of pending files or transcriptions.")] = _KNOBS.pending,
+    stored: Annotated[int, typer.Option(min=0, help="Limit of stored files or transcriptions.")] = _KNOBS.stored,
+    files: Annotated[int, typer.Option(min=0, help="REST: limit of stored files.")] = _KNOBS.rest.files,
+    bytes_: Annotated[int, typer.Option("--bytes", min=0, help="REST: limit of all files.")] = _KNOBS.rest.bytes,
+    requests_per_minute: Annotated[
+        int, typer.Option(min=0, help="REST: limit of each bucket of requests; 0 is none.")
+    ] = _KNOBS.rest.requests_per_minute,
     faults: Annotated[
         str,
         typer.Option(
@@ -50,7 +66,10 @@ def command(
     """
     settings = EmulatorSettings(
         port=port,
-        knobs=_knobs(pending, stored, speed),
+        rest_port=rest_port,
+        grpc=face is not Face.REST,
+        rest=face is not Face.GRPC,
+        knobs=_knobs(pending, stored, speed, RestKnobs(files, bytes_, requests_per_minute)),
         recognizer=recognizer,
         model=model,
         must_decode=must_decode,
@@ -60,16 +79,17 @@ def command(
     anyio.run(_serve, settings, report)
 
 
-def _knobs(pending: int, stored: int, speed: float | None) -> Knobs:
+def _knobs(pending: int, stored: int, speed: float | None, rest: RestKnobs) -> Knobs:
     """Return the knobs; a speed that was asked for holds without the default's bound on how long a job takes."""
-    knobs = Knobs(pending=pending, stored=stored)
+    knobs = Knobs(pending=pending, stored=stored, rest=rest)
     return knobs if speed is None else replace(knobs, speed=speed, max_work_ms=_DAY_MS)
 
 
 async def _serve(settings: EmulatorSettings, report: Path | None) -> None:
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with serve(settings) as running:
-            screen.say([json.dumps({"grpc": running.grpc_url})])
+            urls = {"rest": running.rest_url, "grpc": running.grpc_url}
+            screen.say([json.dumps({name: url for name, url in urls.items() if url})])
             async for _signal in signals:
                 break
         if report is not None:

@@ -1,14 +1,11 @@
 """One account at the imitated service: its files, its limits, its refusals."""
 
-import itertools
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from functools import partial
 from typing import Self
 
 from batcher.clock import Clock, Dice
-from batcher.emulator.knobs import Knobs, NoEof, Order, UnknownId
+from batcher.emulator.knobs import LEGACY_MAX_BYTES, Knobs, NoEof, UnknownId
 from batcher.emulator.objects import (
     EMPTY,
     Audio,
@@ -20,8 +17,9 @@ from batcher.emulator.objects import (
     Recognizer,
     Refusal,
 )
-from batcher.emulator.schedule import Schedule
-from batcher.emulator.tally import Call, Tally
+from batcher.emulator.shelf import Shelf
+from batcher.emulator.tally import Call, Tally, noted
+from batcher.emulator.workshop import Workshop
 from batcher.model import Limits, RemoteObject, RemoteStatus, Transcript
 
 REFERENCE_CHARACTERS = 256  #: by the legacy documentation
@@ -76,25 +74,22 @@ class Account:
         self.balance_exhausted = False
         self._observers = observers
         self.tally = Tally(deque(maxlen=knobs.trace))
-        self._clock = clock
-        self._recognizer = recognizer
         self._serials = serials
-        self._dice = dice
-        self._files: dict[str, File] = {}
-        self._gone: deque[tuple[int, File]] = deque(maxlen=10_000)
-        self._pending = 0
-        self._schedule = Schedule(knobs.parallel, self._ended)
+        self._files: Shelf[File] = Shelf(knobs, dice)
+        self._work: Workshop[File] = Workshop(
+            knobs, clock, recognizer, on_end=lambda file: self._tell("ended", file), on_heard=_discard
+        )
 
     # What clients do.
 
     def upload(self, reference: str, config: Config) -> "Upload":
         """Begin an upload: check what can be checked before its bytes. Raises Refusal."""
         self.advance()
-        with _noted(self.tally, Call.SUBMIT, reference, also_success=False):
+        with noted(self.tally, Call.SUBMIT, reference, also_success=False):
             self._check(reference, config)
             if not self.knobs.refuse_after_bytes:
                 self._check_room()
-        return Upload(self, reference, config, Intake(keep=self._recognizer.wants_audio(config)))
+        return Upload(self, reference, config, Intake(keep=self._work.wants_audio(config)))
 
     def accept(self, reference: str, config: Config, audio: Audio, *, hidden_ms: int = 0) -> File:
         """Store a complete upload and queue it. Raises Refusal.
@@ -103,7 +98,7 @@ class Account:
         """
         now = self.advance()
         try:
-            with _noted(self.tally, Call.SUBMIT, reference):
+            with noted(self.tally, Call.SUBMIT, reference):
                 self._check(reference, config)
                 self._check_size(audio)
                 self._check_room()
@@ -111,10 +106,10 @@ class Account:
             audio.discard()
             raise
         self.tally.accepted[reference] += 1
-        file = self._new(reference, config, audio, now, work_ms=self._work_ms(audio.size))
+        file = self._new(reference, config, audio, now, work_ms=self._work.work_ms(audio.size))
         file.visible += hidden_ms
         self._add(file)
-        self._recognizer.recognise(audio, config, partial(self._report, file))
+        self._work.recognise(file)
         return file
 
     def abandon(self, reference: str, config: Config, audio: Audio) -> None:
@@ -126,19 +121,13 @@ class Account:
             file = self._new(reference, config, audio, now, work_ms=0)
             file.outcome = Failure("The upload ended early.")
             self._add(file)
-            self._schedule.finish(file)
+            self._work.finish(file)
 
     def survey(self, *, age_ms: int = 0) -> list[RemoteObject]:
         """Return the list of files, as it was `age_ms` ago."""
-        time = self.advance() - age_ms
+        now = self.advance()
         self.tally.note(Call.SURVEY, "")
-        ghosts = (file for gone, file in self._gone if age_ms and gone > time)
-        limit = time - self.knobs.list_lag_ms
-        files = [file for file in itertools.chain(self._files.values(), ghosts) if file.visible <= limit]
-        files.sort(key=lambda file: int(file.id), reverse=True)
-        if self.knobs.order is Order.SHUFFLED:
-            self._dice.stream("emulator.order").shuffle(files)
-        return [_seen(file, time) for file in files]
+        return [_seen(file, now - age_ms) for file in self._files.listed(now, age_ms=age_ms)]
 
     def status(self, file_id: str) -> list[RemoteObject]:
         """Return one file in a list; for an unknown id an empty one or a Refusal, by the knob."""
@@ -146,13 +135,13 @@ class Account:
         if file_id not in self._files and self.knobs.unknown_id is UnknownId.EMPTY:
             self.tally.note(Call.STATUS, file_id)
             return []
-        with _noted(self.tally, Call.STATUS, file_id):
+        with noted(self.tally, Call.STATUS, file_id):
             return [_seen(self._find(file_id), now)]
 
     def fetch(self, file_id: str) -> tuple[File, Transcript]:
         """Return a completed file and its words. Raises Refusal."""
         self.advance()
-        with _noted(self.tally, Call.FETCH, file_id):
+        with noted(self.tally, Call.FETCH, file_id):
             file = self._find(file_id)
             if file.status is not RemoteStatus.COMPLETED or not isinstance(file.outcome, Transcript):
                 raise Refusal("FAILED_PRECONDITION", "The file has no result in its present status.")
@@ -161,7 +150,7 @@ class Account:
     def delete(self, file_id: str) -> None:
         """Remove a file. Raises Refusal, also while it is being transcribed (a knob)."""
         now = self.advance()
-        with _noted(self.tally, Call.DELETE, file_id):
+        with noted(self.tally, Call.DELETE, file_id):
             file = self._find(file_id)
             if file.status is RemoteStatus.PROCESSING and not self.knobs.delete_while_transcribing:
                 raise Refusal("FAILED_PRECONDITION", "The file is being transcribed and cannot be deleted yet.")
@@ -171,21 +160,22 @@ class Account:
 
     def advance(self) -> int:
         """Bring everything up to the present and return it (UTC milliseconds)."""
-        now = self._schedule.advance(self._clock.now())
-        self._expire(now)
+        now = self._work.advance()
+        for file in self._files.expired(now):
+            self._drop(file, now, "vanished")
         return now
 
     @property
     def files(self) -> list[File]:
         """The files there are now, oldest first, every client's."""
         self.advance()
-        return list(self._files.values())
+        return list(self._files)
 
     @property
     def pending(self) -> int:
         """The number of files queued or being transcribed now."""
         self.advance()
-        return self._pending
+        return self._work.pending
 
     @property
     def stored(self) -> int:
@@ -202,7 +192,7 @@ class Account:
         limits allow are accepted, unless `force` is set.
         """
         now = self.advance()
-        room = min(self.limits.pending - self._pending, self.limits.stored - len(self._files))
+        room = min(self.limits.pending - self._work.pending, self.limits.stored - len(self._files))
         new = [
             self._new(reference, Config(), EMPTY, now, work_ms=work_ms, foreign=True)
             for _ in range(count if force else max(0, min(count, room)))
@@ -214,11 +204,7 @@ class Account:
 
     def finish(self, file_id: str, outcome: Outcome | None = None) -> None:
         """End a transcription now: with `outcome`, or with what the recognizer made of it."""
-        self.advance()
-        file = self._files[file_id]
-        file.outcome = outcome or file.outcome or Transcript(parts=())
-        if file.ended is None:
-            self._schedule.finish(file)
+        self._work.finish(self._files[file_id], outcome)
 
     def vanish(self, file_id: str) -> None:
         """Remove a file behind its owner's back (another client's clean-up, an expiry)."""
@@ -226,7 +212,7 @@ class Account:
 
     def close(self) -> None:
         """Drop the recordings that are still kept for a recognizer."""
-        for file in self._files.values():
+        for file in self._files:
             file.audio.discard()
 
     # Inside.
@@ -240,12 +226,13 @@ class Account:
             raise Refusal("PERMISSION_DENIED", "The balance of the organization is exhausted.")
 
     def _check_size(self, audio: Audio) -> None:
-        if audio.size > self.knobs.max_bytes:
-            raise Refusal("INVALID_ARGUMENT", f"The file exceeds {self.knobs.max_bytes} bytes.")
+        most = LEGACY_MAX_BYTES if self.knobs.max_bytes is None else self.knobs.max_bytes
+        if audio.size > most:
+            raise Refusal("INVALID_ARGUMENT", f"The file exceeds {most} bytes.")
 
     def _check_room(self) -> None:
         for what, count, limit in (
-            ("pending", self._pending, self.limits.pending),
+            ("pending", self._work.pending, self.limits.pending),
             ("stored", len(self._files), self.limits.stored),
         ):
             if count >= limit:
@@ -267,28 +254,11 @@ class Account:
             foreign=foreign,
         )
 
-    def _work_ms(self, size: int) -> int:
-        knobs = self.knobs
-        length_ms = size * 1000 / knobs.bytes_per_second
-        return round(min(max(length_ms / knobs.speed, knobs.min_work_ms), knobs.max_work_ms))
-
     def _add(self, file: File) -> None:
-        self._files[file.id] = file
-        self._pending += 1
-        self._schedule.add(file)
-        self.tally.sample(self._pending, len(self._files))
+        self._files.add(file)
+        self._work.take(file)
+        self.tally.sample(self._work.pending, len(self._files))
         self._tell("accepted", file)
-
-    def _report(self, file: File, outcome: Outcome) -> None:
-        file.outcome = outcome
-        file.audio.discard()
-        if file.overdue and file.id in self._files:
-            self.advance()
-            self._schedule.finish(file)
-
-    def _ended(self, file: File) -> None:
-        self._pending -= 1
-        self._tell("ended", file)
 
     def _find(self, file_id: str) -> File:
         if file_id not in self._files:
@@ -296,37 +266,17 @@ class Account:
         return self._files[file_id]
 
     def _drop(self, file: File, now: int, change: str) -> None:
-        del self._files[file.id]
-        if file.ended is None:
-            self._pending -= 1
-            self._schedule.remove(file)
-        self._gone.append((now, file))
+        self._files.remove(file, now)
+        self._work.remove(file)
         self._tell(change, file)
-
-    def _expire(self, now: int) -> None:
-        while self._gone and self._gone[0][0] + self.knobs.memory_ms < now:
-            self._gone.popleft()
-        if self.knobs.retention_ms is None:
-            return
-        old = [file for file in self._files.values() if file.created + self.knobs.retention_ms <= now]
-        for file in old:
-            self._drop(file, now, "vanished")
 
     def _tell(self, change: str, file: File) -> None:
         for observer in self._observers:
             observer(self, change, file)
 
 
-@contextmanager
-def _noted(tally: Tally, call: Call, subject: str, *, also_success: bool = True) -> Iterator[None]:
-    """Note the call with the outcome of the block."""
-    try:
-        yield
-    except Refusal as refusal:
-        tally.note(call, subject, refusal.code)
-        raise
-    if also_success:
-        tally.note(call, subject)
+def _discard(file: File) -> None:
+    file.audio.discard()
 
 
 def _seen(file: File, time: int) -> RemoteObject:

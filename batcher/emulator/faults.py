@@ -181,10 +181,10 @@ class FaultPlan:
 
 def _applies(name: str, verb: Call) -> bool:
     if name in ("failing", "stale", "backwards"):
-        return verb is Call.SURVEY
+        return verb in (Call.SURVEY, Call.FILES)
     if name == "late":
-        return verb is Call.SUBMIT
-    return name != "cut" or verb in (Call.SUBMIT, Call.FETCH)
+        return verb in (Call.SUBMIT, Call.UPLOAD)
+    return name != "cut" or verb in (Call.SUBMIT, Call.UPLOAD, Call.FETCH)
 
 
 def opening(fault: Fault | None) -> None:

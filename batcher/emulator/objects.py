@@ -37,9 +37,10 @@ class Config:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """The outcome of a transcription that failed."""
+    """The outcome of a transcription that failed. REST tells its type too, the legacy API only the message."""
 
     message: str
+    error_type: str = "invalid_audio_file"
 
 
 Outcome = Transcript | Failure
@@ -95,19 +96,26 @@ class Recognizer(Protocol):
         """Call `report` with the outcome exactly once: now, or later from the same event loop."""
 
 
-@dataclass(slots=True, eq=False)
-class File:
-    """One file at the service. Times are UTC milliseconds; None: not yet."""
+@dataclass(slots=True, eq=False, kw_only=True)
+class Item:
+    """One object in a list of the service. Times are UTC milliseconds."""
 
     id: str
     reference: str
+    created: int
+    visible: int  #: not listed before
+    foreign: bool = False  #: another client's
+    serial: int = 0  #: its place in the order of arrival
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class Work(Item):
+    """One recording that is transcribed, whichever API asked for it. Times are UTC milliseconds; None: not yet."""
+
     config: Config
     audio: Audio
-    created: int
     ready: int  #: not transcribed before
-    visible: int  #: not listed before
     work_ms: int | None  #: length of its transcription; None: until somebody finishes it
-    foreign: bool = False  #: another client's
     started: int | None = None
     ended: int | None = None
     outcome: Outcome | None = None
@@ -130,3 +138,8 @@ class File:
         if self.ended is not None and self.ended <= time:
             return self.status
         return RemoteStatus.QUEUED if self.started is None or self.started > time else RemoteStatus.PROCESSING
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class File(Work):
+    """One file of the legacy API: the recording and its transcription are one object there."""

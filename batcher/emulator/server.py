@@ -1,7 +1,8 @@
 """The emulator as a server on this machine: settings in, a running service out."""
 
+import importlib.util
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, closing
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -30,7 +31,10 @@ class RecognizerName(StrEnum):
 class EmulatorSettings:
     """Everything about a running emulator."""
 
-    port: int = 0  #: on 127.0.0.1; 0: any free one
+    port: int = 0  #: of the legacy API on 127.0.0.1; 0: any free one
+    rest_port: int = 0  #: of the REST API, likewise
+    grpc: bool = True  #: serve the legacy API
+    rest: bool = True  #: serve the REST API
     knobs: Knobs = field(default_factory=Knobs)
     recognizer: RecognizerName = RecognizerName.ECHO
     model: str = ""  #: for whisper: a model's name or directory; empty: the small one of the extra `demo`
@@ -44,8 +48,9 @@ class EmulatorSettings:
 class Running:
     """An emulator that listens."""
 
-    grpc_url: str
+    grpc_url: str  #: empty when that face is switched off
     core: Core
+    rest_url: str = ""  #: scheme, host and port, without ``/v1``; empty when that face is switched off
 
 
 @asynccontextmanager
@@ -66,8 +71,26 @@ async def serve(
     worker = recognizer or _recognizer(settings)
     core = Core(clock, worker, settings.knobs, dice=dice)
     with closing(core):
-        async with _listening(GrpcFace(core, plan), settings.port) as port, _working(worker):
-            yield Running(f"http://127.0.0.1:{port}", core)
+        async with AsyncExitStack() as faces:
+            legacy = (
+                await _enter(faces, listen(GrpcFace(core, plan), settings.port), settings.port) if settings.grpc else 0
+            )
+            rest = await _enter(faces, _rest(core, plan, settings, dice), settings.rest_port) if settings.rest else 0
+            async with _working(worker):
+                yield Running(_url(legacy), core, _url(rest))
+
+
+def _url(port: int) -> str:
+    return f"http://127.0.0.1:{port}" if port else ""
+
+
+def _rest(core: Core, plan: Plan, settings: EmulatorSettings, dice: Dice) -> AbstractAsyncContextManager[int]:
+    for package in ("starlette", "uvicorn", "python_multipart", "httpx"):
+        if importlib.util.find_spec(package) is None:
+            raise UsageError(f"the REST face needs {package}", hint="pip install 'batcher[emulator]'")
+    from batcher.emulator.rest_server import listen_rest  # noqa: PLC0415 - comes with the extra
+
+    return listen_rest(core, plan, settings.rest_port, dice=dice)
 
 
 def _recognizer(settings: EmulatorSettings) -> Recognizer:
@@ -88,12 +111,9 @@ async def _working(recognizer: Recognizer) -> AsyncIterator[None]:
         tasks.cancel_scope.cancel()
 
 
-@asynccontextmanager
-async def _listening(face: GrpcFace, port: int) -> AsyncIterator[int]:
+async def _enter(faces: AsyncExitStack, face: AbstractAsyncContextManager[int], port: int) -> int:
     """Listen; a port that is taken is the user's error, whatever fails later is not."""
-    async with AsyncExitStack() as stack:
-        try:
-            bound = await stack.enter_async_context(listen(face, port))
-        except RuntimeError as error:
-            raise UsageError(f"cannot listen on 127.0.0.1:{port}", hint="choose another --port, or 0") from error
-        yield bound
+    try:
+        return await faces.enter_async_context(face)
+    except (RuntimeError, OSError) as error:
+        raise UsageError(f"cannot listen on 127.0.0.1:{port}", hint="choose another port, or 0") from error

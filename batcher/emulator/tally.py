@@ -1,18 +1,32 @@
 """What the emulator counts about one account: the oracle of every test of the quota and of paying twice."""
 
 from collections import Counter, deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from batcher.emulator.objects import Refusal
+
 
 class Call(StrEnum):
-    """What a client asked for."""
+    """What a client asked for. The legacy API knows the first five, REST knows all."""
 
-    SUBMIT = "submit"
-    SURVEY = "survey"  #: the status of all files
-    STATUS = "status"  #: the status of one file
+    SUBMIT = "submit"  #: an upload, which is transcribed; in REST the creation of a transcription
+    SURVEY = "survey"  #: the status of all files; in REST a page of the transcriptions
+    STATUS = "status"  #: the status of one file or transcription
     FETCH = "fetch"
     DELETE = "delete"
+    UPLOAD = "upload"  #: a file without a transcription
+    FILES = "files"  #: a page of the files
+    FILE = "file"  #: one file
+    DELETE_FILE = "delete-file"
+    COUNT = "count"
+    MODELS = "models"
+    USAGE = "usage"
+
+
+LEGACY_CALLS = (Call.SUBMIT, Call.SURVEY, Call.STATUS, Call.FETCH, Call.DELETE)
 
 
 OK = "OK"
@@ -50,3 +64,27 @@ class Tally:
     def submitted_twice(self) -> list[str]:
         """Return the references under which more than one upload was accepted."""
         return [reference for reference, count in self.accepted.items() if count > 1]
+
+
+@dataclass(slots=True)
+class RestTally(Tally):
+    """Counters of one account's REST objects: files and transcriptions are two things there."""
+
+    files_peak: int = 0
+    bytes_peak: int = 0
+    requests: Counter[str] = field(default_factory=Counter)  #: by endpoint
+    reasons: Counter[str] = field(default_factory=Counter)  #: quota refusals, by the quota
+    uploads: Counter[str] = field(default_factory=Counter)  #: files accepted, by reference
+    webhooks: Counter[str] = field(default_factory=Counter)  #: deliveries, by what became of them
+
+
+@contextmanager
+def noted(tally: Tally, call: Call, subject: str, *, also_success: bool = True) -> Iterator[None]:
+    """Note the call with the outcome of the block."""
+    try:
+        yield
+    except Refusal as refusal:
+        tally.note(call, subject, refusal.code)
+        raise
+    if also_success:
+        tally.note(call, subject)

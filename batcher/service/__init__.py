@@ -47,6 +47,7 @@ class Submission:
     reference: str
     options: Options
     audio: Audio
+    audio_url: str = ""  #: REST only: where the service itself fetches the recording; `audio` is not read then
 
 
 Seal = Callable[[], Awaitable[None]]
@@ -65,7 +66,7 @@ class Service(Protocol):
         `seal` is awaited exactly once, after the last audio byte was read and before the message that lets
         the service accept the attempt. An error raised by `seal` or by the audio (SourceError) comes out
         unchanged, and then nothing was accepted. A ServiceError raised before the seal is never UNCERTAIN;
-        after it, FULL, HOPELESS and STOP prove that nothing was accepted, and everything else is UNCERTAIN.
+        after it, FULL, RATE, HOPELESS and STOP prove that nothing was accepted, and everything else is UNCERTAIN.
         """
 
     async def survey(self) -> Survey:

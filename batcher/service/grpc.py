@@ -6,7 +6,7 @@ retried here, neither by us nor by grpc. Request messages carry the key and are 
 
 import asyncio
 import math
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,13 @@ import grpc.aio
 from anyio import CancelScope, current_time, move_on_after
 from grpc._cython import cygrpc  # type: ignore[attr-defined]
 
-from batcher.errors import AccountRefused, Kind, ServiceError
+from batcher.errors import Kind, ServiceError
 from batcher.model import Survey, Transcript
 from batcher.service import Seal, Service, Submission, Verb
 from batcher.service.grpc_channel import DEFAULT_HOST, open_channel
 from batcher.service.grpc_errors import hint, sort
 from batcher.service.grpc_messages import Fold, survey, transcription_config
+from batcher.service.shared import Key, reading
 from batcher.service.stubs import speech_service_pb2 as pb
 from batcher.service.stubs.speech_service_pb2_grpc import SpeechServiceStub
 
@@ -59,7 +60,7 @@ async def open_grpc(
         UsageError: `host` or `ca_file` cannot be used.
         AccountRefused: `key` cannot be one.
     """
-    secret = _Key(key)
+    secret = Key(key)
     channel = open_channel(host or DEFAULT_HOST, ca_file=ca_file, insecure=insecure)
     try:
         yield GrpcService(channel, secret)
@@ -68,30 +69,13 @@ async def open_grpc(
             await channel.close()
 
 
-class _Key:
-    """The API key, out of sight: it shows in no representation and is taken out of every text."""
-
-    def __init__(self, value: str) -> None:
-        if not value.isascii() or not value.isprintable() or not value.strip():
-            what = "there is no API key" if not value.strip() else "the API key holds characters that no key has"
-            raise AccountRefused(what, hint="set SONIOX_API_KEY to your key from the Soniox console")
-        self.value = value
-
-    def __repr__(self) -> str:
-        return "<key>"
-
-    def hide(self, text: str) -> str:
-        """Return `text` without the key, should the service have repeated it."""
-        return text.replace(self.value, "<key>")
-
-
 class GrpcService:
     """One connection to the legacy API. Made by `open_grpc`."""
 
     name = "grpc"
     poll_seconds = 0.1  #: one listing serves all jobs, and costs the service and us about a millisecond
 
-    def __init__(self, channel: grpc.aio.Channel, key: _Key) -> None:
+    def __init__(self, channel: grpc.aio.Channel, key: Key) -> None:
         self._stub: Any = SpeechServiceStub(channel)  # type: ignore[no-untyped-call]
         self._key = key
 
@@ -197,7 +181,7 @@ class _Upload:
                 await _went_through(self._call.done_writing())
 
     async def _send_audio(self, watchdog: CancelScope) -> bool:
-        async with _reading(self._audio.chunks()) as chunks:
+        async with reading(self._audio.chunks()) as chunks:
             async for chunk in chunks:
                 watchdog.deadline = current_time() + STALL_SECONDS
                 if not await self._send(pb.TranscribeAsyncRequest(audio=chunk)):
@@ -215,16 +199,6 @@ class _Upload:
             return False
         wire = self._call._cython_call  # noqa: SLF001 - see above
         return await _went_through(wire.send_serialized_message(message.SerializeToString()))
-
-
-@asynccontextmanager
-async def _reading(chunks: AsyncIterator[bytes]) -> AsyncIterator[AsyncIterator[bytes]]:
-    """End the reading here and now, also when the call ended before it, and not when memory is next tidied."""
-    try:
-        yield chunks
-    finally:
-        if isinstance(chunks, AsyncGenerator):
-            await chunks.aclose()
 
 
 @asynccontextmanager

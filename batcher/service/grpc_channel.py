@@ -1,20 +1,16 @@
 """The connection to the legacy API: where to, how safe, and with which settings."""
 
-from ipaddress import ip_address
 from pathlib import Path
-from urllib.parse import SplitResult, urlsplit
 
 import grpc
 import grpc.aio
 
 from batcher.errors import UsageError
+from batcher.service.shared import authority, is_loopback, split_host
 
 DEFAULT_HOST = "https://api.soniox.com:443"  #: by the legacy client
 MAX_SEND_BYTES = 6 * 1024 * 1024  #: the legacy client's own cap
 MAX_RECEIVE_BYTES = 32 * 1024 * 1024  #: a list of 2,000 files with long names and errors is a few MiB
-
-_HINT = "give scheme, name and port, like " + DEFAULT_HOST
-_PORTS = {"https": 443, "http": 80}
 
 SETTINGS: dict[str, int] = {
     "grpc.max_send_message_length": MAX_SEND_BYTES,
@@ -43,51 +39,18 @@ def open_channel(host: str, *, ca_file: Path | None, insecure: bool) -> grpc.aio
     Raises:
         UsageError: `host` is not a scheme with a name, is not safe to send a key to, or `ca_file` is unreadable.
     """
-    parts = _split(host)
-    name, loopback = parts.hostname or "", _is_loopback(parts.hostname or "")
-    target = f"[{name}]" if ":" in name else name
-    target = f"{target}:{parts.port or _PORTS[parts.scheme]}"
-    options = [*SETTINGS.items(), ("grpc.enable_http_proxy", 0 if loopback else 1)]
+    parts = split_host(host, insecure=insecure, example=DEFAULT_HOST)
+    options = [*SETTINGS.items(), ("grpc.enable_http_proxy", 0 if is_loopback(parts.hostname or "") else 1)]
     if parts.scheme == "https":
-        return grpc.aio.secure_channel(target, _credentials(ca_file), options)
-    _check_safety(host, parts, insecure=insecure)
-    return grpc.aio.insecure_channel(target, options)
+        return grpc.aio.secure_channel(authority(parts), _credentials(ca_file), options)
+    return grpc.aio.insecure_channel(authority(parts), options)
 
 
 def check_address(host: str, *, ca_file: Path | None, insecure: bool) -> None:
     """Raise the UsageError that `open_channel` would raise; opens nothing."""
-    parts = _split(host)
-    _check_safety(host, parts, insecure=insecure)
+    parts = split_host(host, insecure=insecure, example=DEFAULT_HOST)
     if parts.scheme == "https":
         _credentials(ca_file)
-
-
-def _check_safety(host: str, parts: SplitResult, *, insecure: bool) -> None:
-    if parts.scheme == "http" and not _is_loopback(parts.hostname or "") and not insecure:
-        raise UsageError(
-            f"{host} would carry the key and the recordings unencrypted to another machine",
-            hint="use https://, or --insecure if this is meant",
-        )
-
-
-def _split(host: str) -> SplitResult:
-    try:
-        parts = urlsplit(host)
-        parts.port  # noqa: B018 - raises for what is no port
-    except ValueError as error:
-        raise UsageError(f"{host!r} is not a host: {error}", hint=_HINT) from error
-    if parts.scheme not in _PORTS or not parts.hostname:
-        raise UsageError(f"{host!r} does not say https:// (or http://) and a name", hint=_HINT)
-    if parts.path.strip("/") or parts.query or parts.fragment or parts.username or parts.password:
-        raise UsageError(f"{host!r} says more than scheme, name and port", hint=_HINT)
-    return parts
-
-
-def _is_loopback(name: str) -> bool:
-    try:
-        return ip_address(name).is_loopback
-    except ValueError:
-        return name == "localhost"
 
 
 def _credentials(ca_file: Path | None) -> grpc.ChannelCredentials:

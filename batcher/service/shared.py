@@ -1,0 +1,80 @@
+"""What the implementations of the wire share: the key out of sight, where it may be sent, and reading a recording."""
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+from ipaddress import ip_address
+from urllib.parse import SplitResult, urlsplit
+
+from batcher.errors import AccountRefused, UsageError
+
+PORTS = {"https": 443, "http": 80}
+
+
+class Key:
+    """The API key, out of sight: it shows in no representation and is taken out of every text."""
+
+    def __init__(self, value: str) -> None:
+        if not value.isascii() or not value.isprintable() or not value.strip():
+            what = "there is no API key" if not value.strip() else "the API key holds characters that no key has"
+            raise AccountRefused(what, hint="set SONIOX_API_KEY to your key from the Soniox console")
+        self.value = value
+
+    def __repr__(self) -> str:
+        return "<key>"
+
+    def hide(self, text: str) -> str:
+        """Return `text` without the key, should the service have repeated it."""
+        return text.replace(self.value, "<key>")
+
+
+def split_host(host: str, *, insecure: bool, example: str) -> SplitResult:
+    """Return the parts of `host`, which must be a scheme with a name and safe to send the key to.
+
+    Args:
+        host: ``https://NAME[:PORT]``; ``http://`` for this machine only, or anywhere with `insecure`.
+        insecure: allow an unencrypted connection to another machine.
+        example: a host as it should be, for the message.
+
+    Raises:
+        UsageError: `host` is none, or not a safe one.
+    """
+    hint = f"give scheme, name and port, like {example}"
+    try:
+        parts = urlsplit(host)
+        parts.port  # noqa: B018 - raises for what is no port
+    except ValueError as error:
+        raise UsageError(f"{host!r} is not a host: {error}", hint=hint) from error
+    if parts.scheme not in PORTS or not parts.hostname:
+        raise UsageError(f"{host!r} does not say https:// (or http://) and a name", hint=hint)
+    if parts.path.strip("/") or parts.query or parts.fragment or parts.username or parts.password:
+        raise UsageError(f"{host!r} says more than scheme, name and port", hint=hint)
+    if parts.scheme == "http" and not insecure and not is_loopback(parts.hostname):
+        raise UsageError(
+            f"{host} would carry the key and the recordings unencrypted to another machine",
+            hint="use https://, or --insecure if this is meant",
+        )
+    return parts
+
+
+def authority(parts: SplitResult) -> str:
+    """Return name and port of a host, always with the port, an IPv6 address in brackets."""
+    name = parts.hostname or ""
+    return f"{f'[{name}]' if ':' in name else name}:{parts.port or PORTS[parts.scheme]}"
+
+
+def is_loopback(name: str) -> bool:
+    """Tell whether a name or address is this machine's own."""
+    try:
+        return ip_address(name).is_loopback
+    except ValueError:
+        return name == "localhost"
+
+
+@asynccontextmanager
+async def reading(chunks: AsyncIterator[bytes]) -> AsyncIterator[AsyncIterator[bytes]]:
+    """End the reading here and now, also when the call ended before it, and not when memory is next tidied."""
+    try:
+        yield chunks
+    finally:
+        if isinstance(chunks, AsyncGenerator):
+            await chunks.aclose()
