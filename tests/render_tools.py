@@ -1,6 +1,8 @@
 """Transcripts for tests: talk made by hand, and strategies for any talk at all."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from itertools import cycle
 
 from hypothesis import strategies as st
 
@@ -18,6 +20,17 @@ def words(text: str, start_ms: int = 0, *, each_ms: int = 300, speaker: str | No
     )
 
 
+def translated(said: Sequence[Word], text: str, into: str | None = "de") -> tuple[Word, ...]:
+    """Return spoken tokens followed by those of their translation, which have no times."""
+    originals = tuple(replace(word, translation="original") for word in said)
+    speaker = said[0].speaker
+    pieces = (f" {piece}" for piece in text.split())
+    return (
+        *originals,
+        *(Word(piece, speaker=speaker, language=into, translation="translation") for piece in pieces),
+    )
+
+
 def one_voice(*said: Sequence[Word]) -> Transcript:
     """Return a transcript of one part made of runs of words; each run begins a new word."""
     return Transcript((Part(_spaced(said)),))
@@ -30,6 +43,16 @@ def channels(*parts: Sequence[Sequence[Word]]) -> Transcript:
 
 def _spaced(said: Sequence[Sequence[Word]]) -> tuple[Word, ...]:
     return tuple(word for run in said for word in (Word(" "), *run))
+
+
+def changed(transcript: Transcript, change: Callable[[Sequence[Word]], Sequence[Word]]) -> Transcript:
+    """Return `transcript` with the words of each part changed."""
+    return replace(transcript, parts=tuple(replace(part, words=tuple(change(part.words))) for part in transcript.parts))
+
+
+def spoken(transcript: Transcript) -> Transcript:
+    """Return `transcript` without the tokens of translations."""
+    return changed(transcript, lambda words: [word for word in words if word.translation != "translation"])
 
 
 def visible(text: str) -> str:
@@ -74,7 +97,7 @@ def _ordered_words(draw: st.DrawFn) -> tuple[Word, ...]:
     return tuple(made)
 
 
-any_transcript = st.builds(
+plain_transcript = st.builds(
     Transcript,
     parts=st.lists(
         st.builds(
@@ -89,3 +112,31 @@ any_transcript = st.builds(
     model=st.text(max_size=8),
     document=st.none() | st.dictionaries(st.text(max_size=5), _json_value, max_size=3),
 )
+
+_marks = st.sampled_from(
+    [
+        ("", "en", None),
+        ("original", "en", None),
+        ("original", None, None),
+        ("translation", "de", "en"),
+        ("translation", "fr\x1b[2J\n", None),
+        ("translation", None, "en"),
+    ],
+)
+
+
+@st.composite
+def _translated_transcript(draw: st.DrawFn) -> Transcript:
+    """Draw a transcript whose tokens are spoken or translations in any order, the latter with times or without."""
+    marks = draw(st.lists(_marks, min_size=1, max_size=9))
+    return changed(
+        draw(plain_transcript),
+        lambda words: [
+            replace(word, translation=status, language=language, source_language=source)
+            for word, (status, language, source) in zip(words, cycle(marks), strict=False)  # there are enough marks
+        ],
+    )
+
+
+translated_transcript = _translated_transcript()
+any_transcript = plain_transcript | translated_transcript

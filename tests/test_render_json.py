@@ -54,6 +54,7 @@ def check(value: Any, schema: dict[str, Any], place: str = "$") -> None:
     if "const" in schema:
         assert value == schema["const"], place
         return
+    assert value in schema.get("enum", [value]), place
     assert isinstance(value, TYPES[schema["type"]]), place
     assert not isinstance(value, bool), place
     assert value >= schema.get("minimum", value) if isinstance(value, int) else True, place
@@ -126,7 +127,7 @@ def test_what_is_unknown_is_left_out() -> None:
     document = loaded(Transcript((Part((Word("Hello"),)),)))
     assert document["source"] == {"name": "talk.mp3", "path": "/recordings/talk.mp3", "size": 12345}
     assert document["service"] == {}
-    assert not {"times", "document"} & set(document)
+    assert not {"times", "document", "translation_text"} & set(document)
     assert document["parts"] == [{"words": [{"text": "Hello"}]}]
 
 
@@ -135,9 +136,35 @@ def test_the_schema_finds_what_does_not_belong() -> None:
     good = loaded(one_voice(words("Hello.")))
     check(good, SCHEMA)
     wrong = [good | {"schema": "other/1"}, good | {"surprise": 1}, good | {"text": 7}, good | {"parts": [{}]}]
+    wrong.append(good | {"parts": [{"words": [{"text": "Hello.", "translation": "none"}]}]})
     for document in wrong:
         with pytest.raises(AssertionError):
             check(document, SCHEMA)
+
+
+def test_a_translation_is_told_from_what_was_spoken() -> None:
+    """Each has its text, one line per part; every word says which it is and from which language it comes."""
+    said = (Word("Hello", 0, 500, 0.9, "1", "en", "original"), Word(" Berlin", 500, 900, 0.9, "1", "de"))
+    translation = Word("Hallo", None, None, 0.8, "1", "de", "translation", "en")
+    document = loaded(Transcript((Part((said[0], translation, said[1])), Part((Word("Hm."),)))))
+    check(document, SCHEMA)
+    keys = list(document)
+    assert keys[keys.index("text") :] == ["text", "translation_text", "parts", "batcher"]
+    assert document["text"] == "Hello Berlin\nHm."
+    assert document["translation_text"] == "Hallo\n"
+    spoken = {"start_ms": 0, "end_ms": 500, "confidence": 0.9, "speaker": "1", "language": "en"}
+    assert document["parts"][0]["words"][:2] == [
+        {"text": "Hello", **spoken, "translation": "original"},
+        {
+            "text": "Hallo",
+            "confidence": 0.8,
+            "speaker": "1",
+            "language": "de",
+            "translation": "translation",
+            "source_language": "en",
+        },
+    ]
+    assert "translation" not in document["parts"][0]["words"][2]
 
 
 @given(any_transcript)
@@ -146,6 +173,7 @@ def test_any_transcript_obeys_the_schema_and_keeps_its_words(transcript: Transcr
     document = loaded(transcript, FULL)
     check(document, SCHEMA)
     assert document["text"] == transcript.text
+    assert document.get("translation_text", "") == transcript.translation_text
     written = [[word["text"] for word in part["words"]] for part in document["parts"]]
     assert written == [[word.text for word in part.words] for part in transcript.parts]
 
@@ -166,6 +194,13 @@ def test_a_path_that_is_not_utf8_is_readable_and_exact() -> None:
     assert source["path"] == "/recordings/caf\\xe9\n.mp3"
     assert b64decode(source["path_base64"]) == path
     assert source["name"] == "café\\n.mp3"
+
+
+def test_a_recording_that_only_the_service_has_seen_has_no_size() -> None:
+    """A URL says nothing of it, and the document obeys the schema without."""
+    document = loaded(one_voice(words("Hello.")), replace(ABOUT, path=b"https://example.com/a.mp3", size=None))
+    check(document, SCHEMA)
+    assert document["source"] == {"name": "talk.mp3", "path": "https://example.com/a.mp3"}
 
 
 @pytest.mark.parametrize("confidence", [float("nan"), float("inf"), float("-inf")])

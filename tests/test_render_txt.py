@@ -11,7 +11,7 @@ from batcher.model import Part, Transcript, Word
 from batcher.render import FORMATS, render
 from batcher.render.safe import clean
 from batcher.render.turns import turns
-from tests.render_tools import ABOUT, any_transcript, channels, one_voice, visible, words
+from tests.render_tools import ABOUT, any_transcript, channels, one_voice, plain_transcript, visible, words
 
 
 def txt(transcript: Transcript) -> str:
@@ -76,11 +76,17 @@ def test_silence_is_a_single_newline(transcript: Transcript) -> None:
 
 
 @given(any_transcript)
-def test_no_word_is_lost_or_moves_a_terminal(transcript: Transcript) -> None:
-    """All letters of all parts are there once the labels are gone, and nothing that is not a letter."""
+def test_nothing_moves_a_terminal(transcript: Transcript) -> None:
+    """Neither words nor labels nor languages hold a control character."""
     text = txt(transcript)
     assert not any(category(character) in {"Cc", "Cs"} and character != "\n" for character in text)
     assert not re.search("[\u202a-\u202e\u2066-\u2069]", text)
+
+
+@given(plain_transcript)
+def test_no_word_is_lost(transcript: Transcript) -> None:
+    """All letters of all parts are there once the labels are gone, and nothing that is not a letter."""
+    text = txt(transcript)
     labels = sum(len(visible(turn.label)) + 1 for turn in turns(transcript) if turn.label)
     expected = visible(clean("".join(transcript.separator.join(w.text for w in p.words) for p in transcript.parts)))
     assert len(visible(text)) == len(expected) + labels

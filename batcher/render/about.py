@@ -15,7 +15,7 @@ class About:
 
     name: str  #: what to call the recording, as a person reads it
     path: bytes  #: the file system's own bytes
-    size: int  #: bytes
+    size: int | None  #: bytes; None for a URL, whose recording only the service has seen
     sha256: str | None = None  #: of the recording's content, lower-case hex
     duration_ms: int | None = None
     options: Mapping[str, object] = field(default_factory=dict)  #: what the service was asked to do

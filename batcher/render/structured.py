@@ -26,7 +26,10 @@ def structured(transcript: Transcript, about: About) -> bytes:
     lines += [_line("options", about.options), _line("service", _service(transcript, about))]
     if about.times:
         lines.append(_line("times", {name: _iso(ms) for name, ms in about.times.items()}))
-    lines += [_line("text", transcript.text), _parts(transcript.parts)]
+    lines.append(_line("text", transcript.text))
+    if translated := transcript.translation_text:
+        lines.append(_line("translation_text", translated))
+    lines.append(_parts(transcript.parts))
     if transcript.document is not None:
         lines.append(_line("document", transcript.document))
     lines.append(_line("batcher", _present(version=about.version, batch=about.batch)))
@@ -82,6 +85,8 @@ def _word(word: Word) -> dict[str, object]:
         confidence=confidence if confidence is not None and math.isfinite(confidence) else None,
         speaker=word.speaker,
         language=word.language,
+        translation=word.translation,
+        source_language=word.source_language,
     )
 
 

@@ -2,13 +2,18 @@
 
 A token may be a whole word, a piece of one (then a leading blank marks a new word), a blank of its own or
 several words. Here they become words that a line may break between, each with a time.
+
+Tokens of a translation were not spoken. They have no part in the words and their times; each is kept with the
+word it follows.
 """
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, pairwise
+from itertools import accumulate, groupby, pairwise
 
 from batcher.model import Part, Word
 from batcher.render.safe import clean, split
@@ -37,6 +42,8 @@ class Shown:
     end: int  #: not before `start`, not after the next word's start
     speaker: str | None = None
     blank: bool = True  #: a blank stands before it, unless it begins a line
+    original: bool = False  #: it was translated
+    translation: tuple[Word, ...] = ()  #: the service's tokens for what was spoken up to here, in another language
 
     @property
     def ends_sentence(self) -> bool:
@@ -52,18 +59,29 @@ class Shown:
 def shown(part: Part, separator: str) -> list[Shown]:
     """Return the words of `part` as a person reads them, every one with a time.
 
-    Nothing but blanks and unsafe characters is left out. A word without a time borrows one from its
-    neighbours. Times that run backwards are held at the latest time before them.
+    Nothing that was spoken but blanks and unsafe characters is left out. A word without a time borrows one from
+    its neighbours. Times that run backwards are held at the latest time before them.
     """
-    drafts = _drafts(part.words, separator)
+    drafts = _drafts([token for token in part.words if not is_translation(token)], separator)
     times = _times(drafts)
+    translations = _translations(part.words, [draft.token for draft in drafts])
     return [
-        Shown(draft.text.strip(), start, end, draft.speaker, draft.blank)
-        for draft, (start, end) in zip(drafts, times, strict=True)
+        Shown(draft.text, start, end, draft.speaker, draft.blank, draft.original, translations[number])
+        for number, (draft, (start, end)) in enumerate(zip(drafts, times, strict=True))
     ]
 
 
-def joined(words: Iterable[Shown]) -> str:
+def is_translation(token: Word) -> bool:
+    """Tell whether a token says in another language what was spoken before it."""
+    return token.translation == "translation"
+
+
+def readable(tokens: Sequence[Word], separator: str) -> str:
+    """Return the text of tokens, whether spoken or a translation, as one line."""
+    return joined(_drafts(tokens, separator))
+
+
+def joined(words: "Iterable[Shown | _Draft]") -> str:
     """Return `words` as one line of text."""
     return "".join(f" {word.text}" if word.blank else word.text for word in words).strip()
 
@@ -77,11 +95,14 @@ class _Draft:
     end: int | None
     speaker: str | None
     blank: bool
+    original: bool
+    token: int  #: number of the token it begins with
 
     def grow(self, piece: "_Draft") -> None:
         self.text += piece.text
         self.end = self.end if piece.end is None else piece.end
         self.speaker = self.speaker or piece.speaker
+        self.original = self.original or piece.original
 
 
 def _drafts(tokens: Sequence[Word], separator: str) -> list[_Draft]:
@@ -91,7 +112,9 @@ def _drafts(tokens: Sequence[Word], separator: str) -> list[_Draft]:
             drafts[-1].grow(piece)
         else:
             drafts.append(piece)
-    return [draft for draft in drafts if draft.text.strip()]  # no-break spaces alone are no word
+    for draft in drafts:
+        draft.text = draft.text.strip()
+    return [draft for draft in drafts if draft.text]  # no-break spaces alone are no word
 
 
 def _pieces(tokens: Sequence[Word], separator: str) -> Iterator[_Draft]:
@@ -105,9 +128,26 @@ def _pieces(tokens: Sequence[Word], separator: str) -> Iterator[_Draft]:
             # Only the outer pieces know their token's times; the others borrow.
             start = token.start_ms if number == spoken[0] else None
             end = token.end_ms if number == spoken[-1] else None
-            yield _Draft(cleaned[number], start, end, token.speaker, blank or number > 0)
+            original = token.translation == "original"
+            yield _Draft(cleaned[number], start, end, token.speaker, blank or number > 0, original, index)
             blank = False
         blank = blank or len(texts) - 1 > (spoken[-1] if spoken else 0)
+
+
+def _translations(tokens: Sequence[Word], begins: Sequence[int]) -> Mapping[int, tuple[Word, ...]]:
+    """Return the tokens of translations by the number of the word they follow.
+
+    `begins` says for every word with which of the spoken tokens it begins. A translation before any word goes
+    with the first.
+    """
+    found: dict[int, tuple[Word, ...]] = defaultdict(tuple)
+    spoken = 0
+    for translated, run in groupby(tokens, is_translation):
+        if translated:
+            found[max(bisect_left(begins, spoken) - 1, 0)] += tuple(run)
+        else:
+            spoken += len(list(run))
+    return found
 
 
 def _may_part(left: str, right: str) -> bool:
