@@ -87,17 +87,29 @@ async def open_rest(
 
 
 class RestService:
-    """One account at the REST API. Made by `open_rest`."""
+    """One account at the REST API. Made by `open_rest`.
+
+    A night in virtual time has no threads and one seed for everything: it gives its `dice` and no end to `long_bytes`.
+    """
 
     name = "rest"
     poll_seconds = 3.0  #: a listing costs two requests of the budget of all jobs
 
-    def __init__(self, client: Client, key: Key, webhook: Webhook | None = None) -> None:
+    def __init__(
+        self,
+        client: Client,
+        key: Key,
+        webhook: Webhook | None = None,
+        *,
+        dice: Dice | None = None,
+        long_bytes: float = LONG_BYTES,
+    ) -> None:
         self._client = client
         self._key = key
         self._webhook = webhook or Webhook()
         self._listing = Listing(client)
-        self._chance = Dice().stream("multipart")
+        self._chance = (dice or Dice()).stream("multipart")
+        self._long_bytes = long_bytes
 
     async def submit(self, submission: Submission, seal: Seal) -> str:
         """Send one recording and return the id of its transcription and file; see `Service.submit`."""
@@ -165,7 +177,7 @@ class RestService:
         with self._sorted(Verb.FETCH):
             body = (await self._client.request("GET", f"/transcriptions/{transcription}/transcript")).content
         model = self._listing.models.get(transcription, "")
-        return transcript(body, model) if len(body) < LONG_BYTES else await offload(transcript, body, model)
+        return transcript(body, model) if len(body) < self._long_bytes else await offload(transcript, body, model)
 
     async def delete(self, remote: str) -> None:
         """Remove the transcription, then its file; either being gone already is success."""
