@@ -77,6 +77,7 @@ class Core:
                 recognizer=self.recognizer,
                 dice=self._dice,
                 elsewhere=key in self.knobs.rest.other_region_keys,
+                unpermitted=key in self.knobs.rest.unpermitted_keys,
                 observers=self._rest_observers,
             )
         return self._rest[key]
@@ -150,6 +151,7 @@ def _rest_report(account: RestAccount) -> dict[str, object]:
         "files_peak": tally.files_peak,
         "bytes_peak": tally.bytes_peak,
         "requests": dict(tally.requests),
+        "requests_by_bucket": dict(account.requests),
         "calls": dict(tally.calls),
         "refusals": dict(tally.refusals),
         "quota_refusals": tally.quota_refusals,
@@ -157,6 +159,7 @@ def _rest_report(account: RestAccount) -> dict[str, object]:
         "injected_faults": dict(tally.injected),
         "uploads_accepted": tally.uploads.total(),
         "transcriptions_accepted": tally.accepted.total(),
+        "references_accepted": len(tally.accepted),
         "references_submitted_twice": tally.submitted_twice,
         "webhooks": dict(tally.webhooks),
         "files_left": len(files),

@@ -1,17 +1,17 @@
 """One account at the imitated REST API: files, transcriptions, the quotas over both, what was paid for."""
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from typing import Self, TypeVar
 
 from batcher.clock import Clock, Dice
 from batcher.emulator import rest_refusals as refuse
 from batcher.emulator.knobs import REST_MAX_BYTES, Knobs, Load
-from batcher.emulator.objects import EMPTY, Audio, Config, Failure, Intake, Item, Outcome, Recognizer, Refusal
+from batcher.emulator.objects import EMPTY, Audio, Failure, Intake, Item, Outcome, Recognizer, Refusal
 from batcher.emulator.rest_bodies import CreateTranscription
-from batcher.emulator.rest_checks import check_model, check_upload, last_segment
-from batcher.emulator.rest_models import CURRENT, routed
-from batcher.emulator.rest_objects import Paid, RestFile, RestJob, Seen, config_of
+from batcher.emulator.rest_checks import check_model, check_money, check_permission, check_upload
+from batcher.emulator.rest_models import CURRENT
+from batcher.emulator.rest_objects import Paid, RestFile, RestJob, Seen
 from batcher.emulator.rest_quota import Budgets, Quota
 from batcher.emulator.rest_refusals import Bucket, Exhausted, Invalid, Kind
 from batcher.emulator.rest_store import RestStore
@@ -56,7 +56,8 @@ class RestAccount:
     """The REST objects of one key. Every verb looks at the clock first, so nothing has to run in between.
 
     The first part is what clients do, the second what a test or an operator may do to the account while it
-    runs. `limits`, `revoked`, `exhausted`, `forbidden`, `siblings` and `playground` may simply be assigned.
+    runs. `limits`, `revoked`, `exhausted`, `balance`, `forbidden`, `siblings` and `playground` may simply be
+    assigned, the numbers in `job_errors` too.
     """
 
     def __init__(
@@ -68,22 +69,28 @@ class RestAccount:
         recognizer: Recognizer,
         dice: Dice,
         elsewhere: bool = False,
+        unpermitted: bool = False,
         observers: Sequence[RestObserver] = (),
     ) -> None:
         self.name = name
         self.knobs = knobs
         self.revoked = elsewhere  #: the key is not good here: revoked, or of another region
-        self.forbidden: frozenset[Bucket] = frozenset()  #: what the key has no permission for
+        #: What the key has no permission for.
+        self.forbidden = frozenset(Bucket) - {Bucket.MODELS} if unpermitted else frozenset[Bucket]()
         self.exhausted: Exhausted | None = None
+        self.balance = knobs.rest.balance  #: how many transcriptions the money still pays for; None: any number
         self.siblings = knobs.rest.siblings
         self.playground = knobs.rest.playground
         self.tally = RestTally(deque(maxlen=knobs.trace))
+        self.requests: Counter[Bucket] = Counter()  #: those refused too
         self._observers = observers
         limits = Limits(knobs.pending, knobs.stored, knobs.rest.files, knobs.rest.bytes)
         self._quota = Quota(limits, knobs.rest, self.tally)
         self._budgets = Budgets(self.tally)
         self._store = RestStore(knobs, clock=clock, recognizer=recognizer, dice=dice, tally=self.tally, tell=self._tell)
         self._files, self._jobs = self._store.files, self._store.jobs
+        self.job_errors = self._store.job_errors  #: how many of the next transcriptions end with which error
+        self.intake = self._store.intake
 
     # What clients do.
 
@@ -91,17 +98,17 @@ class RestAccount:
         """Count a request. Raises RestRefusal without the permission, or when there were too many of its bucket."""
         now = self.advance()
         self.tally.requests[endpoint] += 1
-        if bucket in self.forbidden:
-            raise refuse.permission_denied()
-        self._budgets.spend(bucket, self.knobs.rest.requests_per_minute, now)
+        self.requests[bucket] += 1
+        try:
+            check_permission(bucket, self.forbidden)
+            self._budgets.spend(bucket, self.knobs.rest.requests_per_minute, now)
+        except Refusal as refusal:
+            self.tally.refusals[refusal.code] += 1
+            raise
 
     def retry_after_ms(self, bucket: Bucket) -> int:
         """Return when a request of `bucket` will be welcome again."""
         return self._budgets.wait_ms(bucket, self.advance())
-
-    def intake(self) -> Intake:
-        """Return what a recording is received with, kept as the recognizer wants it."""
-        return Intake(keep=self._store.wants_audio(Config()))
 
     def upload(self) -> RestUpload:
         """Begin an upload: check what can be checked before its bytes. Raises RestRefusal."""
@@ -126,7 +133,7 @@ class RestAccount:
             audio.discard()
             raise
         self.tally.uploads[reference] += 1
-        file = self._new_file(filename, reference, audio, now)
+        file = self._store.new_file(filename, reference, audio, now)
         file.visible += hidden_ms
         self._store.add_file(file)
         return file
@@ -162,11 +169,12 @@ class RestAccount:
         with noted(self.tally, Call.SUBMIT, reference):
             check_model(asked.model, self.knobs.rest)
             file = self._source(asked)
-            if self.exhausted is not None:
-                raise refuse.exhausted(self.exhausted)
+            check_money(self.exhausted, self.balance)
             self._quota.check_transcription(self._holding())
         self.tally.accepted[reference] += 1
-        job = self._new_job(asked, self._sound(asked, file), now, file=file, hidden_ms=hidden_ms)
+        if self.balance is not None:
+            self.balance -= 1
+        job = self._store.new_job(asked, self._sound(asked, file), now, file=file, hidden_ms=hidden_ms)
         self._store.add_job(job, heard=not self._is_downloaded(asked))
         return job
 
@@ -252,12 +260,14 @@ class RestAccount:
 
     @property
     def balance_exhausted(self) -> bool:
-        """Tell whether there is no money left."""
-        return self.exhausted is not None
+        """Tell whether there is no money left. Assigned False, there is any amount."""
+        return self.exhausted is not None or self.balance == 0
 
     @balance_exhausted.setter
     def balance_exhausted(self, exhausted: bool) -> None:
         self.exhausted = Exhausted.BALANCE if exhausted else None
+        if not exhausted:
+            self.balance = None
 
     @property
     def files(self) -> list[RestFile]:
@@ -295,7 +305,7 @@ class RestAccount:
         held, limits = self._holding(), self.limits
         room = max(0, min(limits.pending - held.pending, limits.stored - held.transcriptions))
         asked = CreateTranscription(model=CURRENT, audio_url="https://example.com/audio", client_reference_id=reference)
-        jobs = [self._new_job(asked, EMPTY, now, work_ms=work_ms, foreign=True) for _ in range(count)]
+        jobs = [self._store.new_job(asked, EMPTY, now, work_ms=work_ms, foreign=True) for _ in range(count)]
         for job in jobs if force else jobs[:room]:
             job.outcome = Transcript(parts=())
             self._store.add_job(job, heard=False)
@@ -304,7 +314,7 @@ class RestAccount:
     def add_foreign_file(self, size: int = 0, *, reference: str = "other client") -> str:
         """Let another client of the key upload a file of so many bytes, whatever the limits are, and return its id."""
         now = self.advance()
-        file = self._new_file("other.wav", reference, Audio(EMPTY.digest, size), now)
+        file = self._store.new_file("other.wav", reference, Audio(EMPTY.digest, size), now)
         file.foreign = True
         self._store.add_file(file)
         return file.id
@@ -344,37 +354,6 @@ class RestAccount:
         if not self._is_downloaded(asked):
             intake.add((asked.audio_url or "").encode())
         return intake.audio()
-
-    def _new_file(self, filename: str, reference: str, audio: Audio, now: int) -> RestFile:
-        new_id = self._store.new_id()
-        return RestFile(id=new_id, reference=reference, created=now, visible=now, filename=filename, audio=audio)
-
-    def _new_job(
-        self,
-        asked: CreateTranscription,
-        audio: Audio,
-        now: int,
-        *,
-        file: RestFile | None = None,
-        work_ms: int | None = None,
-        hidden_ms: int = 0,
-        foreign: bool = False,
-    ) -> RestJob:
-        return RestJob(
-            id=self._store.new_id(),
-            reference=asked.client_reference_id or "",
-            config=config_of(asked),
-            audio=audio,
-            created=now,
-            ready=now + self.knobs.queue_ms,
-            visible=now + hidden_ms,
-            work_ms=work_ms if foreign else self._store.work_ms(audio.size),
-            foreign=foreign,
-            asked=asked,
-            model=routed(asked.model) or asked.model,
-            filename=file.filename if file is not None else last_segment(asked.audio_url or ""),
-            duration_ms=self._store.length_ms(audio.size),
-        )
 
     def _holding(self) -> Load:
         return self._store.holding().plus(self.siblings).plus(self.playground)

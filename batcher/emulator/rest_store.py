@@ -1,12 +1,17 @@
 """What one account of the REST API holds: files, transcriptions, and the recordings that are still needed."""
 
+from collections import Counter
 from collections.abc import Callable
 from uuid import UUID
 
 from batcher.clock import Clock, Dice
 from batcher.emulator.knobs import Knobs, Load
-from batcher.emulator.objects import Audio, Failure, Outcome, Recognizer
-from batcher.emulator.rest_objects import Paid, RestFile, RestJob
+from batcher.emulator.objects import Audio, Config, Failure, Intake, Outcome, Recognizer
+from batcher.emulator.recognizers import UNDECODABLE
+from batcher.emulator.rest_bodies import CreateTranscription
+from batcher.emulator.rest_checks import HEAD_BYTES, container_of, last_segment
+from batcher.emulator.rest_models import routed
+from batcher.emulator.rest_objects import Paid, RestFile, RestJob, config_of
 from batcher.emulator.shelf import Shelf
 from batcher.emulator.tally import RestTally
 from batcher.emulator.workshop import Workshop
@@ -15,6 +20,26 @@ from batcher.model import RemoteStatus, Transcript
 Tell = Callable[[str, RestFile | RestJob], None]
 
 _DELETED_EARLY = Failure("The file was deleted before its transcription began.", "file_not_found")
+
+
+class _Intake(Intake):
+    """Receives a recording, and tells the store when the knob says that its container cannot be decoded."""
+
+    def __init__(self, store: "RestStore", *, keep: bool) -> None:
+        super().__init__(keep=keep)
+        self._store = store
+        self._head = b""
+
+    def add(self, chunk: bytes) -> None:
+        """Take the next bytes."""
+        super().add(chunk)
+        self._head += chunk[: HEAD_BYTES - len(self._head)]
+
+    def audio(self) -> Audio:
+        """Return what was received."""
+        audio = super().audio()
+        self._store.received(audio, self._head)
+        return audio
 
 
 class RestStore:
@@ -33,8 +58,10 @@ class RestStore:
         self._tell = tell
         self._bytes = 0
         self._unheard: set[RestJob] = set()  #: the recognizer still needs their recordings
-        self.wants_audio = self._work.wants_audio
-        self.length_ms = self._work.length_ms
+        self._undecodable: set[bytes] = set()  #: SHA-256 of recordings in a container that the knob names
+        self.job_errors: Counter[str] = Counter()  #: how many of the next transcriptions end with which error
+        for error_type, count in knobs.rest.job_errors:
+            self.job_errors[error_type] += count
 
     def advance(self) -> int:
         """Bring everything up to the present and return it (UTC milliseconds)."""
@@ -45,16 +72,54 @@ class RestStore:
             self.drop_file(file, now, "vanished")
         return now
 
-    def new_id(self) -> str:
-        """Return a UUID that nobody has yet."""
-        return str(UUID(int=self._dice.stream("emulator.ids").getrandbits(128), version=4))
-
     def holding(self) -> Load:
         """Return how much of each of the four limited things there is."""
         pending = self._work.pending
         if not self._knobs.rest.processing_is_pending:
             pending = sum(job.status is RemoteStatus.QUEUED for job in self.jobs)
         return Load(pending, len(self.jobs), len(self.files), self._bytes)
+
+    def intake(self) -> Intake:
+        """Return what a recording is received with, kept as the recognizer wants it."""
+        return _Intake(self, keep=self._work.wants_audio(Config()))
+
+    def received(self, audio: Audio, head: bytes) -> None:
+        """Take note of how a recording begins: it is not kept, and its transcription comes later."""
+        if container_of(head) in self._knobs.rest.undecodable:
+            self._undecodable.add(audio.digest)
+
+    def new_file(self, filename: str, reference: str, audio: Audio, now: int) -> RestFile:
+        """Return a file that is not stored yet."""
+        new_id = self._new_id()
+        return RestFile(id=new_id, reference=reference, created=now, visible=now, filename=filename, audio=audio)
+
+    def new_job(
+        self,
+        asked: CreateTranscription,
+        audio: Audio,
+        now: int,
+        *,
+        file: RestFile | None = None,
+        work_ms: int | None = None,
+        hidden_ms: int = 0,
+        foreign: bool = False,
+    ) -> RestJob:
+        """Return a transcription that is not queued yet. `work_ms` is for another client's (None: until `finish`)."""
+        return RestJob(
+            id=self._new_id(),
+            reference=asked.client_reference_id or "",
+            config=config_of(asked),
+            audio=audio,
+            created=now,
+            ready=now + self._knobs.queue_ms,
+            visible=now + hidden_ms,
+            work_ms=work_ms if foreign else self._work.work_ms(audio.size),
+            foreign=foreign,
+            asked=asked,
+            model=routed(asked.model) or asked.model,
+            filename=file.filename if file is not None else last_segment(asked.audio_url or ""),
+            duration_ms=self._work.length_ms(audio.size),
+        )
 
     def add_file(self, file: RestFile) -> None:
         """Store a file."""
@@ -73,23 +138,20 @@ class RestStore:
     def arrived(self, job: RestJob, audio: Audio) -> None:
         """Let the recognizer hear the recording of a transcription; it may have come late."""
         job.audio = audio
-        job.duration_ms = self.length_ms(audio.size)
-        most = self._knobs.rest.max_duration_ms
+        job.duration_ms = self._work.length_ms(audio.size)
         self._unheard.add(job)
-        if most is not None and job.duration_ms > most:
-            job.outcome = Failure(f"The audio is longer than {most} ms.", self._knobs.rest.over_long)
-            self._heard(job)
-        else:
+        job.outcome = job.outcome or self._injected() or self._unsuitable(job)
+        if job.outcome is None:
             self._work.recognise(job)
+            return
+        self._heard(job)
+        if job.overdue and job.id in self.jobs:
+            self.finish(job)
 
     def failed(self, job: RestJob, failure: Failure) -> None:
         """Let a transcription fail whose recording did not come."""
         if job.id in self.jobs:
             self.finish(job, failure)
-
-    def work_ms(self, size: int) -> int:
-        """Return how long a recording of `size` bytes is worked on."""
-        return self._work.work_ms(size)
 
     def finish(self, job: RestJob, outcome: Outcome | None = None) -> None:
         """End a transcription now."""
@@ -118,6 +180,24 @@ class RestStore:
         for job in self._unheard:
             job.audio.discard()
 
+    def _new_id(self) -> str:
+        return str(UUID(int=self._dice.stream("emulator.ids").getrandbits(128), version=4))
+
+    def _injected(self) -> Failure | None:
+        """Return the error with which the next transcription ends by the knob, None when it may succeed."""
+        error_type = next((each for each, left in self.job_errors.items() if left > 0), None)
+        if error_type is None:
+            return None
+        self.job_errors[error_type] -= 1
+        self._tally.injected[f"job.{error_type}"] += 1
+        return Failure("The transcription failed (injected).", error_type)
+
+    def _unsuitable(self, job: RestJob) -> Failure | None:
+        most = self._knobs.rest.max_duration_ms
+        if most is not None and job.duration_ms > most:
+            return Failure(f"The audio is longer than {most} ms.", self._knobs.rest.over_long)
+        return Failure(UNDECODABLE) if job.audio.digest in self._undecodable else None
+
     def _heard(self, job: RestJob) -> None:
         self._unheard.discard(job)
         self._release(job.audio)
@@ -133,7 +213,7 @@ class RestStore:
         if isinstance(job.outcome, Transcript) and not job.foreign:
             tokens = sum(len(part.words) for part in job.outcome.parts)
             entry = Paid(
-                uuid=self.new_id(),
+                uuid=self._new_id(),
                 serial=len(self.paid) + 1,
                 reference=job.reference,
                 model=job.model,
