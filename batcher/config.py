@@ -20,11 +20,13 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, Pydanti
 from batcher.errors import UsageError
 from batcher.judgement import Settle
 from batcher.model import FileBounds, Limits
-from batcher.options import Options, check_for_grpc
+from batcher.options import Options, check_for_grpc, check_for_rest
 from batcher.render import FORMATS
 from batcher.stages.context import Plan
 from batcher.text import show_text
 
+#: The largest recording that each API documents.
+API_FILE_BYTES = {"rest": 1 << 30, "grpc": 500_000_000}
 TABLE = "transcription"
 PREFIX = "BATCHER_"
 
@@ -90,12 +92,18 @@ def _known_formats(value: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(value))
 
 
+def _optional_size(value: object) -> object:
+    """Return None for an empty text, which is how a file says that nothing is set."""
+    return None if value == "" else parse_size(value)
+
+
 def _path(value: object) -> object:
     """Return None for an empty text, which is how a file says that there is no path."""
     return (Path(value).expanduser() if value else None) if isinstance(value, str) else value
 
 
 Size = Annotated[int, BeforeValidator(parse_size), Field(ge=1)]
+OptionalSize = Annotated[Annotated[int, Field(ge=1)] | None, BeforeValidator(_optional_size)]
 Seconds = Annotated[float, BeforeValidator(parse_duration), Field(gt=0, allow_inf_nan=False)]
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
 OptionalPath = Annotated[Path | None, BeforeValidator(_path)]
@@ -108,10 +116,15 @@ class Settings(BaseSettings):
         env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True, hide_input_in_errors=True
     )
 
-    api: Literal["grpc"] = Field(default="grpc", description="Which of the service's APIs to use: grpc.")
+    api: Literal["rest", "grpc"] = Field(
+        default="rest", description="Which of the service's APIs to use: rest, or the legacy grpc."
+    )
+    region: Literal["us", "eu", "jp"] = Field(
+        default="us", description="Region of the project that the key belongs to: us, eu or jp (grpc: us only)."
+    )
     host: str = Field(
         default="",
-        description="Scheme, name and port of the service; empty is the API's own, https://api.soniox.com:443.",
+        description="Scheme, name and port of the service, instead of the region's own like https://api.soniox.com.",
     )
     insecure: bool = Field(
         default=False, description="Allow http:// to another machine; the key then travels unencrypted."
@@ -122,7 +135,9 @@ class Settings(BaseSettings):
     key_file: OptionalPath = Field(
         default=None, description="File with the API key (mode 0600), for when SONIOX_API_KEY is not set."
     )
-    model: str = Field(default="", description="Model; empty is the API's default (en_v2 for grpc).")
+    model: str = Field(
+        default="", description="Model; empty is the API's default (stt-async-v5 for rest, en_v2 for grpc)."
+    )
     format: Annotated[Names, AfterValidator(_known_formats)] = Field(
         default=("txt", "json"), description=f"Formats to write, any of {', '.join(FORMATS)}."
     )
@@ -131,15 +146,44 @@ class Settings(BaseSettings):
         default=900.0, description="How long after a lost answer two complete listings prove that nothing arrived."
     )
     max_pending: int = Field(
-        default=100, ge=1, description="The account's limit of pending files, every client's counted."
+        default=100,
+        ge=1,
+        description="The account's limit of transcriptions that are queued or at work, every client's counted.",
     )
     max_stored: int = Field(
-        default=2000, ge=1, description="The account's limit of stored files, every client's counted."
+        default=2000,
+        ge=1,
+        description="The account's limit of transcriptions (grpc: of files), finished ones and every client's counted.",
     )
-    max_file_size: Size = Field(default=500_000_000, description="Larger recordings are skipped.")
+    max_files: int = Field(
+        default=1000, ge=1, description="The account's limit of uploaded files, every client's counted (rest)."
+    )
+    max_bytes: Size = Field(
+        default=10_000_000_000, description="The account's limit of all uploaded files together (rest)."
+    )
+    requests_per_minute: int = Field(
+        default=200,
+        ge=0,
+        description="Requests a minute in each of the service's two buckets; 0: only what refusals teach (rest).",
+    )
+    max_file_size: OptionalSize = Field(
+        default=None,
+        description="Larger recordings are skipped; empty is the API's limit (1GiB for rest, 500MB for grpc).",
+    )
     max_duration: Seconds = Field(default=5 * 3600.0, description="Longer recordings are skipped.")
     upload_concurrency: int = Field(
         default=16, ge=1, le=200, description="How many recordings are sent at the same time."
+    )
+    convert: bool = Field(
+        default=True, description="Send once more as FLAC what the service says it cannot decode (rest)."
+    )
+    webhook_url: str = Field(default="", description="URL the service posts to when a transcription has ended (rest).")
+    webhook_header: str = Field(
+        default="",
+        description="Name of a header the service sends along; its secret value is SONIOX_API_WEBHOOK_SECRET (rest).",
+    )
+    webhook_secret_file: OptionalPath = Field(
+        default=None, description="File with that value (mode 0600), for when SONIOX_API_WEBHOOK_SECRET is not set."
     )
     include: Names = Field(
         default=(), description="Patterns of recordings to take, like '*.wav'; none: by known endings."
@@ -174,17 +218,30 @@ class Settings(BaseSettings):
         return Options.model_validate(options.model_dump())
 
     def limits(self) -> Limits:
-        """Return what the account may hold."""
-        return Limits(pending=self.max_pending, stored=self.max_stored)
+        """Return what the account may hold; the legacy API knows no limit of bytes, and its files are all there is."""
+        if self.api == "grpc":
+            return Limits(self.max_pending, self.max_stored)
+        return Limits(self.max_pending, self.max_stored, self.max_files, self.max_bytes)
 
     def bounds(self) -> FileBounds:
-        """Return what one recording may measure."""
-        return FileBounds(bytes=self.max_file_size, duration_ms=round(self.max_duration * 1000))
+        """Return what one recording may measure: never more than all of them together."""
+        most = self.max_file_size or API_FILE_BYTES[self.api]
+        fitting = min(most, self.max_bytes) if self.api == "rest" else most
+        return FileBounds(bytes=fitting, duration_ms=round(self.max_duration * 1000))
+
+    def check(self) -> Options:
+        """Check what depends on the API, and return the transcription options. Raises UsageError."""
+        options = self.options()
+        (check_for_rest if self.api == "rest" else check_for_grpc)(options)
+        if self.api == "grpc" and self.region != "us":
+            raise UsageError("the gRPC API is served in region us only", hint="leave --region out, or use --api rest")
+        if self.api == "grpc" and (self.webhook_url or self.webhook_header):
+            raise UsageError("the gRPC API has no webhooks", hint="leave the webhook settings out, or use --api rest")
+        return options
 
     def plan(self, *, admit: bool = True) -> Plan:
         """Return what a run is to do; without `admit` it only finishes what is at the service."""
-        options = self.options()
-        check_for_grpc(options)
+        options = self.check()
         return Plan(
             options=options,
             limits=self.limits(),
@@ -193,6 +250,7 @@ class Settings(BaseSettings):
             formats=self.format,
             upload_concurrency=self.upload_concurrency,
             free_space=self.min_free_space,
+            convert=self.convert,
             admit=admit,
             scan=admit,
         )

@@ -11,7 +11,7 @@ import anyio.abc
 from batcher.clock import Clock, Dice
 from batcher.disk import Disk
 from batcher.errors import BatcherError, MachineRefuses
-from batcher.model import Limits
+from batcher.model import Limits, Load
 from batcher.policy import Headroom, Residence
 from batcher.requests import apply_request
 from batcher.service import Service
@@ -40,8 +40,8 @@ class Pulse:
     why_waiting: str
     reachable: bool
     trouble: str
-    foreign_pending: int
-    foreign_stored: int
+    lacking: str  #: the limit that keeps the next job from being sent, a name of `LIMITED`
+    foreign: Load  #: what others hold
     limits: Limits
     draining: bool
     scanned: bool
@@ -89,7 +89,7 @@ class Engine:
 
     async def _open_context(self) -> Context:
         new_id = f"{self._dice.stream('batch').getrandbits(64):016x}"
-        batch = await self._table.transact(partial(begin_session, new_id=new_id))
+        batch = await self._table.transact(partial(begin_session, new_id=new_id, api=self._service.name))
         context = Context(
             clock=self._clock,
             dice=self._dice,
@@ -146,8 +146,8 @@ class Engine:
             why_waiting=context.why_waiting,
             reachable=bool(context.reach),
             trouble=context.last_trouble,
-            foreign_pending=context.headroom.foreign_pending,
-            foreign_stored=context.headroom.foreign_stored,
+            lacking=context.lacking,
+            foreign=context.headroom.foreign,
             limits=context.headroom.limits,
             draining=context.draining,
             scanned=context.scanned.is_set(),

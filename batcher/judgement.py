@@ -7,11 +7,14 @@ is no separate recovery. It never guesses: an incomplete survey proves presence,
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from batcher.model import Cause, Job, RemoteObject, RemoteStatus, Survey
+from batcher.model import NOTHING, Cause, Job, Load, Remedy, RemoteObject, RemoteStatus, Survey
 from batcher.reference import Reference, fingerprint, parse
 from batcher.states import HELD_STATES, Event, State
 
 _PREFERENCE = (RemoteStatus.COMPLETED, RemoteStatus.PROCESSING, RemoteStatus.QUEUED, RemoteStatus.FAILED)
+
+#: States in which nothing at the service can still need the audio that was uploaded for the job's present attempt.
+_AUDIO_USED = frozenset({State.STORED, State.FAILING, State.CANCELLING})
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +49,7 @@ class Judgement:
     extras: list[RemoteObject] = field(default_factory=list)  #: ours, but of no use to any job
     ours: int = 0
     pending: int = 0  #: everybody's
-    foreign_pending: int = 0
-    foreign_stored: int = 0
+    foreign: Load = NOTHING  #: everything that no held job accounts for
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,31 +99,44 @@ def _sort_objects(scene: Scene, known: Mapping[int, Job], judgement: Judgement) 
 
 
 def _count_foreign(judgement: Judgement, remote: RemoteObject) -> None:
-    judgement.foreign_stored += 1
-    judgement.foreign_pending += remote.status.pending
+    judgement.foreign = judgement.foreign.plus(remote.load)
 
 
 def _is_of(job: Job, remote: RemoteObject) -> bool:
-    """Tell whether this object is the one the job's present attempt made."""
-    return remote.id == job.remote if job.remote else remote.reference == job.reference
+    """Tell whether this object is one that the job's present attempt made.
+
+    By its id where that is known; by its reference too, because the service may list one of an attempt's two
+    objects when the other one is gone, and then names them otherwise.
+    """
+    return remote.id == job.remote or remote.reference == job.reference
 
 
 def _judge_held(scene: Scene, job: Job, listed: list[RemoteObject], judgement: Judgement) -> None:
-    mine = sorted((r for r in listed if _is_of(job, r)), key=_worth)
+    mine = sorted((r for r in listed if _is_of(job, r) and not _is_bare(r)), key=lambda r: _worth(job, r))
     if _orphaned(scene, job):
         _judge_orphan(job, judgement)
         return  # the next look decides about its objects, when the job is uncertain or waiting
     if not _in_hand(scene, job) and job.since < scene.began:
-        judgement.extras += [r for r in listed if r not in mine[:1]]
+        judgement.extras += [r for r in listed if r not in mine[:1] and not _may_be_needed(job, r)]
     if mine and job.state in (State.UNCERTAIN, State.SUBMITTED, State.COMPLETED):
         _judge_present(scene, job, mine[0], judgement)
     elif not mine and job.state in (State.UNCERTAIN, State.SUBMITTED, State.COMPLETED):
         _judge_missing(scene, job, judgement)
 
 
-def _worth(remote: RemoteObject) -> tuple[int, int]:
-    """Order several objects of one attempt: the furthest first, then the oldest."""
-    return _PREFERENCE.index(remote.status), remote.created or 0
+def _is_bare(remote: RemoteObject) -> bool:
+    """Tell audio that nothing transcribes: it proves nothing about a job, and costs nothing but room."""
+    return remote.status is RemoteStatus.UPLOADED
+
+
+def _may_be_needed(job: Job, remote: RemoteObject) -> bool:
+    """Tell whether bare audio may be that of a transcription which this look does not show, or not yet."""
+    return _is_bare(remote) and _is_of(job, remote) and job.state not in _AUDIO_USED
+
+
+def _worth(job: Job, remote: RemoteObject) -> tuple[bool, int, int]:
+    """Order several objects of one attempt: the one the job knows, then the furthest, then the oldest."""
+    return remote.id != job.remote, _PREFERENCE.index(remote.status), remote.created or 0
 
 
 def _in_hand(scene: Scene, job: Job) -> bool:
@@ -154,7 +169,9 @@ def _judge_present(scene: Scene, job: Job, remote: RemoteObject, judgement: Judg
         judgement.findings.append(Finding(job, Event.ADOPTED, None, facts))
     elif remote.status is RemoteStatus.FAILED:
         detail = remote.error or "the service gave no reason"
-        judgement.findings.append(Finding(job, Event.SERVICE_FAILED, detail, {"cause": Cause.SERVICE}))
+        remedy = None if remote.remedy is Remedy.NONE else remote.remedy
+        facts = {"cause": Cause.SERVICE, "remedy": remedy}
+        judgement.findings.append(Finding(job, Event.SERVICE_FAILED, detail, facts))
     elif remote.status is RemoteStatus.COMPLETED and job.state is State.SUBMITTED and job.not_before <= scene.now:
         judgement.findings.append(Finding(job, Event.COMPLETED, None, {"not_before": 0, "failures": 0}))
 
@@ -184,7 +201,7 @@ def _judge_unheld(scene: Scene, job: Job, listed: list[RemoteObject], judgement:
     """Adopt what an unsent job can use after all, and have everything else deleted."""
     if job.since >= scene.began:
         return  # it moved while the list was made: the next list tells
-    usable = sorted((r for r in listed if _adoptable(job, r)), key=_worth)
+    usable = sorted((r for r in listed if _adoptable(job, r)), key=lambda r: _worth(job, r))
     for remote in usable[:1]:
         reference = parse(remote.reference)
         assert reference is not None
@@ -209,7 +226,7 @@ def _adoptable(job: Job, remote: RemoteObject) -> bool:
     reference = parse(remote.reference)
     if reference is None or job.state is not State.WAITING or job.digest is None:
         return False
-    if remote.status is RemoteStatus.FAILED or not _fingerprint_matches(job, reference):
+    if remote.status is RemoteStatus.FAILED or _is_bare(remote) or not _fingerprint_matches(job, reference):
         return False
     late = remote.reference == job.reference and job.sealed_at is not None
     return late or reference.attempt > job.attempt

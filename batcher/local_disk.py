@@ -1,8 +1,9 @@
 """This machine's files behind the `Disk` seam: everything blocking goes through `offload`."""
 
+import hashlib
 import os
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from pathlib import Path
 
 import structlog
@@ -12,10 +13,13 @@ from batcher.errors import UsageError
 from batcher.files import (
     Examination,
     Found,
+    Input,
+    Inputs,
     Stat,
     Verdict,
     WalkProblem,
     WalkRules,
+    as_flac,
     batches,
     examine,
     free_bytes,
@@ -23,13 +27,15 @@ from batcher.files import (
     offload,
     open_recording,
     output_name,
+    url_output,
     write_output,
 )
 from batcher.model import FileBounds, Job
 from batcher.requests import Request
 from batcher.states import Event
 from batcher.store.admission import Candidate, Examined
-from batcher.text import show_path
+
+_URLS = 1_000  #: URLs brought into the table at a time
 
 _log = structlog.get_logger()
 
@@ -38,9 +44,9 @@ class LocalDisk:
     """Inputs, outputs and requests of one batch on this machine."""
 
     def __init__(
-        self, inputs: Sequence[Path], out: Path, state: Path, *, rules: WalkRules, bounds: FileBounds, raw: bool
+        self, inputs: Inputs, out: Path, state: Path, *, rules: WalkRules, bounds: FileBounds, raw: bool
     ) -> None:
-        self._inputs = [os.path.abspath(os.fsencode(path)) for path in inputs]  # noqa: PTH100 - bytes, links kept
+        self._inputs = inputs
         self._out = out
         self._state = state
         self._rules = rules
@@ -50,31 +56,61 @@ class LocalDisk:
         self.problems: list[WalkProblem] = []
 
     async def roots(self) -> list[bytes]:
-        """Return the directories of the inputs; a single file belongs to the directory it is in."""
-        return list(dict.fromkeys([await offload(_root_of, path) for path in self._inputs]))
+        """Return the directories that outputs mirror."""
+        return self._inputs.roots
 
     def folder_name(self, root: bytes) -> str:
         """Return the safe name of a root's own directory."""
         return output_name(root.rpartition(b"/")[2] or b"root")
 
     async def scan(self, prefixes: dict[bytes, str]) -> AsyncIterator[list[Candidate]]:
-        """Walk every input in the order given."""
+        """Walk every input in the order given, then take the URLs."""
         self.problems.clear()
-        for path in self._inputs:
-            prefix = prefixes[await offload(_root_of, path)]
-            async for found in batches(path, self._rules, self.problems.append):
-                yield [_candidate(file, prefix) for file in found]
+        for each in self._inputs.paths:
+            async for found in self._found(each):
+                yield [_candidate(file, each.root, prefixes[each.root]) for file in found]
+        urls = self._inputs.urls
+        for start in range(0, len(urls), _URLS):
+            yield [Candidate(url, url_output(url), 0, 0) for url in urls[start : start + _URLS]]
+
+    async def _found(self, each: Input) -> AsyncIterator[list[Found]]:
+        """Walk one input. One that a list names and that is not there is a problem of its own."""
+        try:
+            async for found in batches(each.path, self._rules, self.problems.append):
+                yield found
+        except UsageError as error:
+            if not each.listed:
+                raise
+            self.problems.append(WalkProblem(each.path, str(error)))
 
     async def examine(self, jobs: Sequence[Job]) -> list[Examined]:
-        """Look into each recording in a thread."""
-        return [_examined(job, await self._examine(job)) for job in jobs]
+        """Look into each recording in a thread. What a URL leads to is the service's to find out."""
+        return [_unseen(job) if job.url else _examined(job, await self._examine(job)) for job in jobs]
 
     async def _examine(self, job: Job) -> Examination:
         return await offload(examine, job.path, job.compare, self._bounds, self._raw)
 
     def recording(self, job: Job) -> AbstractAsyncContextManager[Recording]:
         """Open a recording, provided that it is still what the table knows."""
+        if job.url:
+            return nullcontext(Nothing(job.path))
+        if job.convert:
+            return self._converted(job)
         return open_recording(job.path, Stat(job.size, job.mtime_ns))
+
+    @asynccontextmanager
+    async def _converted(self, job: Job) -> AsyncIterator[Recording]:
+        """Open a recording as FLAC. The digest stays the original's, which is read whole for it."""
+        known = Stat(job.size, job.mtime_ns)
+        async with open_recording(job.path, known) as original:
+            async for _chunk in original.chunks():
+                pass
+        async with as_flac(job.path, self._state) as copy:
+            async with open_recording(job.path, known):
+                pass  # it did not change while it was converted
+            status = await offload(copy.stat)
+            async with open_recording(os.fsencode(copy), Stat(status.st_size, status.st_mtime_ns)) as recording:
+                yield Converted(recording, original.digest)
 
     async def write(self, outputs: Sequence[tuple[str, bytes]], *, replace: bool) -> None:
         """Write the outputs of one job."""
@@ -107,15 +143,48 @@ class LocalDisk:
         return min(await offload(free_bytes, self._out), await offload(free_bytes, self._state))
 
 
-def _root_of(path: bytes) -> bytes:
-    if not os.path.exists(path):  # noqa: PTH110 - bytes
-        raise UsageError(f"there is no {show_path(path)}", hint="Check the spelling of the input.")
-    return path if os.path.isdir(path) else os.path.dirname(path)  # noqa: PTH112, PTH120 - bytes
+NO_CHUNKS: tuple[bytes, ...] = ()
 
 
-def _candidate(file: Found, prefix: str) -> Candidate:
-    name = output_name(file.relative)
+class Nothing:
+    """The recording of a URL: nothing is sent, and the URL stands for the content that nobody here has seen."""
+
+    size = 0
+
+    def __init__(self, url: bytes) -> None:
+        self.digest = url_digest(url)
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """Yield nothing."""
+        for chunk in NO_CHUNKS:
+            yield chunk
+
+
+class Converted:
+    """A recording sent in another format: the bytes of the copy, the digest of the original."""
+
+    def __init__(self, copy: Recording, digest: bytes) -> None:
+        self._copy = copy
+        self.size = copy.size
+        self.digest = digest
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """Yield the copy."""
+        return self._copy.chunks()
+
+
+def url_digest(url: bytes) -> bytes:
+    """Return what stands for the content of a URL, by which the table knows it again."""
+    return hashlib.sha256(url).digest()
+
+
+def _candidate(file: Found, root: bytes, prefix: str) -> Candidate:
+    name = output_name(file.path.removeprefix(os.path.join(root, b"")))  # noqa: PTH118 - bytes
     return Candidate(file.path, f"{prefix}/{name}" if prefix else name, file.size, file.mtime_ns)
+
+
+def _unseen(job: Job) -> Examined:
+    return Examined(job, job.size, job.mtime_ns, digest=url_digest(job.path))
 
 
 _VERDICTS = {

@@ -1,18 +1,56 @@
 """The nouns of the domain as frozen values: what a batch knows, without any I/O."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field, fields
 from enum import StrEnum
 
 from batcher.states import State
 
 
 @dataclass(frozen=True, slots=True)
+class Load:
+    """So much of each of the four things that the service limits; bytes are those of stored recordings."""
+
+    pending: int = 0
+    stored: int = 0
+    files: int = 0
+    bytes: int = 0
+
+    def plus(self, other: "Load") -> "Load":
+        """Return the sum."""
+        return Load(
+            self.pending + other.pending,
+            self.stored + other.stored,
+            self.files + other.files,
+            self.bytes + other.bytes,
+        )
+
+    def minus(self, other: "Load") -> "Load":
+        """Return the difference, which may be negative."""
+        return Load(
+            self.pending - other.pending,
+            self.stored - other.stored,
+            self.files - other.files,
+            self.bytes - other.bytes,
+        )
+
+    def lacking(self, room: "Load") -> str:
+        """Return the name of the first thing of which `room` has less, or nothing if all of it fits."""
+        return next((name for name in LIMITED if getattr(self, name) > getattr(room, name)), "")
+
+
+LIMITED = tuple(each.name for each in fields(Load))  #: what the service limits, in the order in which it is told
+NOTHING = Load()
+NO_LIMIT = 2**62  #: room of what is not limited; SQLite can hold it
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
     """What an account may hold at the service, everything of every client counted. None means no limit.
 
-    Defaults and meaning from the service's own documentation: pending counts files that are queued or being
-    transcribed, stored counts every file that was not deleted, whatever became of it.
+    Defaults and meaning from the service's own documentation: pending counts what is queued or being transcribed,
+    stored counts every file (gRPC) or transcription (REST) that was not deleted, whatever became of it. Only REST
+    limits the number of uploaded files and their bytes.
     """
 
     pending: int = 100
@@ -20,13 +58,9 @@ class Limits:
     files: int | None = None
     bytes: int | None = None
 
-
-@dataclass(frozen=True, slots=True)
-class Room:
-    """How many objects of ours the account has room for, other clients' and the reserve taken off."""
-
-    pending: int
-    stored: int
+    def load(self) -> Load:
+        """Return the limits as the load that fills the account."""
+        return Load(*(NO_LIMIT if limit is None else limit for limit in astuple(self)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +111,11 @@ class RemoteObject:
     bytes: int = 0
     files: int = 0
     remedy: Remedy = Remedy.NONE  #: of one that failed
+
+    @property
+    def load(self) -> Load:
+        """Return what it takes of the account's limits. Audio that nothing transcribes is a file, and no more."""
+        return Load(self.status.pending, self.status is not RemoteStatus.UPLOADED, self.files, self.bytes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +171,22 @@ class Transcript:
 
     @property
     def text(self) -> str:
-        """Return the plain words, one line per part."""
-        return "\n".join(self.separator.join(word.text for word in part.words).strip() for part in self.parts)
+        """Return the words that were spoken, one line per part."""
+        return "\n".join(self._lines(translated=False))
+
+    @property
+    def translation_text(self) -> str:
+        """Return what the words were translated to, one line per part; nothing where there is no translation."""
+        lines = self._lines(translated=True)
+        return "\n".join(lines) if any(lines) else ""
+
+    def _lines(self, *, translated: bool) -> list[str]:
+        return [
+            self.separator.join(
+                word.text for word in part.words if (word.translation == "translation") is translated
+            ).strip()
+            for part in self.parts
+        ]
 
 
 class Cause(StrEnum):
@@ -152,8 +205,8 @@ class Cause(StrEnum):
 class Job:
     """One recording × one set of options: a row of the job table.
 
-    Times are UTC milliseconds. `path` is the file system's own bytes; `output` is the path of its outputs
-    inside OUT without the format's ending.
+    Times are UTC milliseconds. `path` is the file system's own bytes, absolute, or the URL of a recording that
+    the service fetches by itself; `output` is the path of its outputs inside OUT without the format's ending.
     """
 
     id: int
@@ -170,6 +223,8 @@ class Job:
     session: int  #: run of batcher that claimed it last; an upload of another session has nobody working on it
     sealed_at: int | None  #: when its latest attempt was sealed
     forgiven: int  #: how often an internal error of the service was forgiven
+    convert: bool  #: the service could not decode it: it is sent as FLAC
+    remedy: str | None  #: what may help after the service failed it, a `Remedy`
     digest: bytes | None  #: SHA-256 of the content, once known
     duration_ms: int | None
     reference: str | None  #: of the latest attempt
@@ -184,3 +239,20 @@ class Job:
     cause: str | None  #: sort of the failure, a `Cause`
     reason: str | None  #: why it is where it is, for a person
     created: int
+    files: int  #: how many files it occupies at the service while it is there; reckoned by the table
+    bytes: int  #: at most so many bytes of them; reckoned by the table
+
+    @property
+    def url(self) -> str:
+        """Return the URL of a recording that the service fetches by itself, or nothing for a file."""
+        return self.path.decode() if is_url(self.path) else ""
+
+    @property
+    def load(self) -> Load:
+        """Return what one attempt takes of the account's limits."""
+        return Load(1, 1, self.files, self.bytes)
+
+
+def is_url(path: bytes) -> bool:
+    """Tell the URL of a recording from the path of a file, which is absolute."""
+    return path.startswith((b"https://", b"http://"))

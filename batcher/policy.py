@@ -1,15 +1,16 @@
 """Decisions as pure functions and small values: what a failure means, how long to wait, how much room there is."""
 
 from collections import Counter, deque
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import astuple, dataclass, field, replace
 from math import ceil
 from random import Random  # noqa: TID251 - the type only; streams come from Dice
 from statistics import median
 
 from batcher.errors import Kind
 from batcher.judgement import Judgement
-from batcher.model import Limits, Room
-from batcher.states import Event
+from batcher.model import NOTHING, Job, Limits, Load, Remedy
+from batcher.states import Event, State
 
 BACKOFF_FIRST_MS = 2_000
 BACKOFF_CAP_MS = 15 * 60_000
@@ -22,6 +23,9 @@ REFUSALS_COUNT_ONCE_MS = 10_000
 SMALLEST_SHARE = 0.02
 PAUSE_MS = 5_000
 SHARE_RECOVERS_MS = 600_000
+#: How long a share that was cut stays so; twice as long after each cut that follows before it recovered.
+SHARE_HELD_MS = 30_000
+SHARE_HELD_LONGEST_MS = 16 * 60_000
 
 #: Other clients' growth between two listings fades by a tenth at each; below this it is over.
 LEAST_GROWTH = 0.5
@@ -65,45 +69,79 @@ class Refusals:
         return not self.succeeded and self.reasons[reason] >= IDENTICAL_REFUSALS
 
 
+def second_chance(job: Job, *, may_convert: bool) -> Mapping[str, object] | None:
+    """Return what to set on a job that the service failed so that it is sent once more, or None if it is not.
+
+    Whatever is sent again may be billed again, so it happens once: after an error of the service's own, or as FLAC
+    when the service could not decode it. A job that failed for the account's sake was not transcribed; the run
+    that sent it was stopped over it, and the person who starts the next one has mended the account.
+    """
+    if job.state is not State.FAILING or job.remedy is None:
+        return None
+    if job.remedy == Remedy.STOP:
+        return {}
+    if job.remedy == Remedy.AGAIN and not job.forgiven:
+        return {"forgiven": 1}
+    if job.remedy == Remedy.CONVERT and may_convert and not job.convert and not job.url:
+        return {"convert": 1}
+    return None
+
+
 @dataclass(slots=True)
 class Headroom:
     """How much of the account's limits is ours to fill, as far as the latest listing tells.
 
     The reserve for other clients is zero until they are seen, then twice their largest recent growth between
-    two listings. A refusal for quota tells that the account holds less than it should: nothing is sent for a
-    moment, our share is halved, and then it is at most what the next listing shows pending. It comes back within
-    ten minutes.
+    two listings. A refusal for quota tells that the account holds less than it should, for instance because of
+    what lists do not show (other projects of the organisation): nothing is sent for a moment, our share is halved,
+    and then it is at most what the next listing shows pending. It stays so for a while, longer each time that it
+    proves too much, and then comes back within ten minutes.
     """
 
     limits: Limits
-    began: int | None = None  #: when the latest complete listing was begun
-    foreign_pending: int = 0
-    foreign_stored: int = 0
-    growth: float = 0.0
+    began: int | None = None  #: when the latest listing that counts was begun
+    foreign: Load = NOTHING
+    growth: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0)  #: of `foreign`, thing by thing
+    known: bool = False  #: a complete listing was seen
     share: float = 1.0
     share_since: int = 0
+    share_held: int = SHARE_HELD_MS
     paused_until: int = 0
     refused_since_look: bool = False
 
-    def observe(self, judgement: Judgement, began: int) -> None:
-        """Take note of a complete listing."""
-        grown = judgement.foreign_pending - self.foreign_pending if self.began is not None else 0
-        self.growth = max(float(grown), self.growth * 0.9)
-        self.foreign_pending = judgement.foreign_pending
-        self.foreign_stored = judgement.foreign_stored
+    def observe(self, judgement: Judgement, began: int, *, complete: bool = True) -> None:
+        """Take note of a listing. One that may have missed something can raise what others hold, never lower it."""
+        if not complete and not self.known:
+            return
+        seen = judgement.foreign
+        if complete:
+            self._grow(seen)
+            self.foreign, self.known = seen, True
+        else:
+            self.foreign = Load(*map(max, astuple(seen), astuple(self.foreign)))
         self.began = began
         if self.refused_since_look:
             self.refused_since_look = False
             self.share = min(self.share, max(1, judgement.pending) / self.limits.pending)
 
+    def _grow(self, seen: Load) -> None:
+        grown = astuple(seen.minus(self.foreign)) if self.known else (0, 0, 0, 0)
+        self.growth = tuple(max(float(new), old * 0.9) for new, old in zip(grown, self.growth, strict=True))
+
+    def doubt(self) -> None:
+        """Look again before the next claim: the account may hold something that no list has shown yet."""
+        self.began = None
+
     def refused(self, now: int) -> None:
         """Take note of a refusal for quota; several of one moment count once."""
         if now - self.share_since > REFUSALS_COUNT_ONCE_MS:
+            recovered = self._share(now) >= 1.0
+            self.share_held = SHARE_HELD_MS if recovered else min(2 * self.share_held, SHARE_HELD_LONGEST_MS)
             self.share = max(SMALLEST_SHARE, self._share(now) / 2)
             self.share_since = now
         self.paused_until = now + PAUSE_MS
         self.refused_since_look = True
-        self.began = None  # look again before the next claim
+        self.doubt()
 
     def fresh(self, now: int) -> bool:
         """Tell whether the latest listing is young enough to decide on."""
@@ -113,17 +151,17 @@ class Headroom:
         """Tell whether the service refused for quota a moment ago."""
         return now < self.paused_until
 
-    def room(self, now: int) -> Room:
+    def room(self, now: int) -> Load:
         """Return the room for our own objects; none at all when nothing is known."""
         if not self.fresh(now) or self.paused(now):
-            return Room(0, 0)
-        reserve = ceil(2 * self.growth) if self.growth >= LEAST_GROWTH else 0
-        pending = self.limits.pending - self.foreign_pending - reserve
-        stored = self.limits.stored - self.foreign_stored - reserve
-        return Room(min(pending, ceil(self.limits.pending * self._share(now))), stored)
+            return NOTHING
+        reserve = Load(*(ceil(2 * grown) if grown >= LEAST_GROWTH else 0 for grown in self.growth))
+        room = self.limits.load().minus(self.foreign).minus(reserve)
+        return replace(room, pending=min(room.pending, ceil(self.limits.pending * self._share(now))))
 
     def _share(self, now: int) -> float:
-        return min(1.0, self.share + (now - self.share_since) / SHARE_RECOVERS_MS)
+        recovering = max(0, now - self.share_since - self.share_held)
+        return min(1.0, self.share + recovering / SHARE_RECOVERS_MS)
 
 
 @dataclass(slots=True)

@@ -43,7 +43,7 @@ class Emulated:
     def environment(self) -> dict[str, str]:
         """Return the environment in which batcher talks to this emulator."""
         clean = {name: value for name, value in os.environ.items() if not name.startswith("BATCHER_")}
-        return clean | {"SONIOX_API_KEY": KEY, "BATCHER_HOST": self.url}
+        return clean | {"SONIOX_API_KEY": KEY, "BATCHER_HOST": self.url, "BATCHER_API": "grpc"}
 
     def run(self, *arguments: str | Path, timeout: float = 60) -> subprocess.CompletedProcess[str]:
         """Run batcher to its end."""

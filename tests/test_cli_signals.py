@@ -50,7 +50,7 @@ def test_one_signal_ends_a_run_in_order_and_the_same_command_completes_it(
         summary = json.loads(output.splitlines()[-1])
         assert process.returncode == summary["exit_code"] == code
         assert summary["states"]["done"] < 4
-        assert (summary["waiting"], summary["scanned"], summary["pending"]["limit"]) == (None, True, 2)
+        assert (summary["waiting"], summary["scanned"], summary["quotas"]["pending"]["limit"]) == (None, True, 2)
 
         again = call(environment, "run", tmp_path / "in", "-o", tmp_path / "out", "--settle", "2")
         assert again.returncode == 0, again.stderr

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from batcher.judgement import Judgement, Scene, Settle, judge
-from batcher.model import Cause, Job, RemoteObject, RemoteStatus, Survey
+from batcher.model import Cause, Job, Load, Remedy, RemoteObject, RemoteStatus, Survey
 from batcher.reference import Reference, fingerprint
 from batcher.states import HELD_STATES, Event, State
 
@@ -17,6 +17,7 @@ LATE = SINCE + SETTLE.wait_ms
 SESSION = 3
 QUEUED, PROCESSING = RemoteStatus.QUEUED, RemoteStatus.PROCESSING
 COMPLETED, FAILED = RemoteStatus.COMPLETED, RemoteStatus.FAILED
+TRANSCRIBED = [status for status in RemoteStatus if status is not RemoteStatus.UPLOADED]
 LISTABLE = (State.UNCERTAIN, State.SUBMITTED, State.COMPLETED)
 
 
@@ -33,6 +34,7 @@ def a_job(state: State, **changes: object) -> Job:
         failures=0, attempt=2, session=SESSION, sealed_at=SINCE, forgiven=0, digest=b"d", duration_ms=1,
         reference=reference(), remote="mine" if known else None, compare=False, twin_of=None, cancel_wanted=False,
         absent_at=None, transcript=None, formats="", shown=None, cause=None, reason=None, created=0,
+        convert=False, remedy=None, files=1, bytes=1000,
     )  # fmt: skip
     return replace(job, **changes)  # type: ignore[arg-type]
 
@@ -71,7 +73,7 @@ SEEN = [
     (State.COMPLETED, PROCESSING, []),
     (State.COMPLETED, COMPLETED, []),
     (State.COMPLETED, FAILED, [Event.SERVICE_FAILED]),
-    *[(state, status, []) for state in (State.STORED, State.FAILING, State.CANCELLING) for status in RemoteStatus],
+    *[(state, s, []) for state in (State.STORED, State.FAILING, State.CANCELLING) for s in TRANSCRIBED],
 ]
 
 
@@ -100,7 +102,7 @@ def test_adoption_brings_the_id_and_a_clean_slate() -> None:
 def test_a_failure_at_the_service_keeps_its_words() -> None:
     """The service's own reason is the job's, or that it gave none."""
     (finding,) = look(a_job(State.SUBMITTED), listed(FAILED, error="bad audio")).findings
-    assert (finding.detail, finding.facts) == ("bad audio", {"cause": Cause.SERVICE})
+    assert (finding.detail, finding.facts) == ("bad audio", {"cause": Cause.SERVICE, "remedy": None})
     (silent,) = look(a_job(State.SUBMITTED), listed(FAILED)).findings
     assert silent.detail
 
@@ -224,7 +226,7 @@ def test_the_object_of_an_unsealed_upload_is_never_adopted() -> None:
     ],
 )
 def test_of_several_the_furthest_is_kept(statuses: tuple[RemoteStatus, ...], best: int) -> None:
-    """The rest are paid for but of no use: they are only deleted."""
+    """When none is known yet. The rest are paid for but of no use: they are only deleted."""
     objects = [listed(status, f"id-{n}", created=n) for n, status in enumerate(statuses)]
     judgement = look(a_job(State.UNCERTAIN), *objects)
     (finding,) = judgement.findings
@@ -258,6 +260,72 @@ def test_a_list_begun_before_the_job_moved_adopts_nothing_for_a_waiting_one() ->
     """The object may be one that was just deleted."""
     judgement = look(a_job(State.WAITING), listed(COMPLETED), began=SINCE)
     assert (events(judgement), judgement.extras) == ([], [])
+
+
+@pytest.mark.parametrize("state", [State.SUBMITTED, State.COMPLETED])
+def test_the_object_that_the_job_knows_goes_before_one_that_is_further(state: State) -> None:
+    """It is the one that is fetched and deleted; a second of the same reference is only deleted."""
+    judgement = look(a_job(state), listed(PROCESSING), listed(COMPLETED, "double"))
+    assert events(judgement) == []
+    assert [extra.id for extra in judgement.extras] == ["double"]
+
+
+def test_an_object_is_known_by_its_reference_when_its_other_half_is_gone() -> None:
+    """The service then names it otherwise; it is still there, and nobody else's."""
+    job = a_job(State.SUBMITTED, remote="work/file")
+    judgement = look(job, listed(COMPLETED, "work/"))
+    assert events(judgement) == [Event.COMPLETED]
+    assert (judgement.extras, judgement.foreign.stored) == ([], 0)
+
+
+# Audio that nothing transcribes.
+
+BARE = RemoteStatus.UPLOADED
+
+
+@pytest.mark.parametrize("state", [State.UPLOADING, State.SEALED, State.UNCERTAIN, State.SUBMITTED, State.COMPLETED])
+def test_bare_audio_is_left_while_something_may_still_use_it(state: State) -> None:
+    """Its transcription may be under way, or missing from this list only."""
+    assert look(a_job(state), listed(BARE, "/file")).extras == []
+
+
+@pytest.mark.parametrize("state", [State.UNCERTAIN, State.SUBMITTED, State.COMPLETED])
+def test_bare_audio_proves_nothing_about_its_job(state: State) -> None:
+    """It is neither presence, nor a reason not to look further."""
+    judgement = look(a_job(state, absent_at=LATE), listed(BARE, "/file"), began=2 * LATE)
+    assert events(judgement) == [Event.ABSENT if state is State.UNCERTAIN else Event.VANISHED]
+    assert judgement.seen_again == []
+
+
+@pytest.mark.parametrize("state", sorted({*State} - {State.UPLOADING, State.SEALED, *LISTABLE}))
+def test_bare_audio_that_nothing_can_use_is_deleted(state: State) -> None:
+    """An upload alone costs nothing but room."""
+    judgement = look(a_job(state, digest=b"d"), listed(BARE, "/file"))
+    assert [extra.id for extra in judgement.extras] == ["/file"]
+    assert events(judgement) == []
+
+
+@pytest.mark.parametrize("state", LISTABLE)
+def test_bare_audio_of_an_earlier_attempt_is_deleted(state: State) -> None:
+    """The present attempt has its own."""
+    judgement = look(a_job(state), listed(), listed(BARE, "/old", reference=reference(attempt=1)))
+    assert [extra.id for extra in judgement.extras] == ["/old"]
+
+
+@pytest.mark.parametrize("state", sorted(HELD_STATES))
+def test_bare_audio_of_a_held_job_is_not_counted_twice(state: State) -> None:
+    """The job counts its file and its bytes already."""
+    assert look(a_job(state), listed(BARE, "/file", files=1, bytes=1000)).foreign == Load()
+    old = listed(BARE, "/old", reference=reference(attempt=1), files=1, bytes=1000)
+    assert look(a_job(state), old).foreign == Load(files=1, bytes=1000)
+
+
+@pytest.mark.parametrize("remedy", Remedy)
+def test_a_failure_carries_what_may_help(remedy: Remedy) -> None:
+    """The table keeps it until the service is cleared of the job."""
+    (finding,) = look(a_job(State.SUBMITTED), listed(FAILED, remedy=remedy, error="why")).findings
+    expected = None if remedy is Remedy.NONE else remedy
+    assert (finding.detail, finding.facts) == ("why", {"cause": Cause.SERVICE, "remedy": expected})
 
 
 # Jobs that hold nothing.
@@ -308,7 +376,7 @@ def test_an_object_of_ours_without_a_job_is_only_deleted() -> None:
     """The table may have been restored from before the recording was found."""
     judgement = look(None, listed(COMPLETED))
     assert [extra.id for extra in judgement.extras] == ["mine"]
-    assert (judgement.ours, judgement.foreign_stored) == (1, 1)
+    assert (judgement.ours, judgement.foreign.stored) == (1, 1)
 
 
 # What is not ours.
@@ -321,31 +389,31 @@ def test_objects_of_others_are_counted_and_never_touched(label: str, state: Stat
     judgement = look(a_job(state), listed(COMPLETED, "theirs", reference=label))
     assert events(judgement) == []
     assert judgement.extras == []
-    assert (judgement.ours, judgement.foreign_stored, judgement.foreign_pending) == (0, 1, 0)
+    assert (judgement.ours, judgement.foreign.stored, judgement.foreign.pending) == (0, 1, 0)
 
 
 def test_foreign_objects_count_by_what_they_hold() -> None:
-    """Queued and at work are pending; all of them are stored."""
-    objects = [listed(status, status, reference="other") for status in RemoteStatus]
+    """Queued and at work are pending; all but bare audio are stored; whatever has a file takes its bytes."""
+    objects = [listed(status, status, reference="other", files=1, bytes=7) for status in RemoteStatus]
     judgement = look(None, *objects)
-    assert (judgement.foreign_pending, judgement.foreign_stored) == (2, 4)
+    assert judgement.foreign == Load(pending=2, stored=4, files=5, bytes=35)
 
 
 @pytest.mark.parametrize("state", sorted(HELD_STATES))
 def test_the_object_of_a_held_job_is_not_counted_twice(state: State) -> None:
     """The claim counts the job already."""
     judgement = look(a_job(state), listed(PROCESSING))
-    assert (judgement.ours, judgement.foreign_stored, judgement.foreign_pending) == (1, 0, 0)
+    assert (judgement.ours, judgement.foreign.stored, judgement.foreign.pending) == (1, 0, 0)
 
 
 @pytest.mark.parametrize("state", [State.WAITING, State.DONE, State.FAILED])
 def test_the_object_of_a_job_that_holds_nothing_takes_room(state: State) -> None:
     """Nobody else counts it until it is adopted or deleted."""
     judgement = look(a_job(state), listed(PROCESSING))
-    assert (judgement.ours, judgement.foreign_stored, judgement.foreign_pending) == (1, 1, 1)
+    assert (judgement.ours, judgement.foreign.stored, judgement.foreign.pending) == (1, 1, 1)
 
 
 def test_a_second_object_of_a_held_job_takes_room() -> None:
     """The job stands for one."""
     judgement = look(a_job(State.SUBMITTED), listed(), listed(PROCESSING, "late", reference=reference(attempt=1)))
-    assert (judgement.ours, judgement.foreign_stored, judgement.foreign_pending) == (2, 1, 1)
+    assert (judgement.ours, judgement.foreign.stored, judgement.foreign.pending) == (2, 1, 1)

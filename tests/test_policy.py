@@ -9,13 +9,15 @@ from hypothesis import strategies as st
 
 from batcher.errors import Kind
 from batcher.judgement import Judgement
-from batcher.model import Limits, Room
+from batcher.model import NO_LIMIT, NOTHING, Job, Limits, Load, Remedy
 from batcher.policy import (
     BACKOFF_CAP_MS,
     BACKOFF_FIRST_MS,
     IDENTICAL_REFUSALS,
     PAUSE_MS,
     REFUSALS_COUNT_ONCE_MS,
+    SHARE_HELD_LONGEST_MS,
+    SHARE_HELD_MS,
     SHARE_RECOVERS_MS,
     SMALLEST_SHARE,
     SURVEY_FRESH_MS,
@@ -23,9 +25,11 @@ from batcher.policy import (
     Refusals,
     Residence,
     backoff_ms,
+    second_chance,
     submission_failed,
 )
 from batcher.states import Event, State, accepts
+from tests.test_judgement import a_job
 
 NOW = 1_790_000_000_000
 
@@ -74,14 +78,15 @@ def test_every_failure_has_a_legal_meaning(kind: Kind, sealed: bool) -> None:
 @pytest.mark.parametrize("kind", Kind)
 def test_before_the_seal_nothing_is_uncertain(kind: Kind) -> None:
     """Nothing can have been accepted: the job waits, or is refused for good."""
-    expected = {Kind.HOPELESS: Event.REJECTED, Kind.FULL: Event.REFUSED}
+    expected = {Kind.HOPELESS: Event.REJECTED, Kind.FULL: Event.REFUSED, Kind.RATE: Event.REFUSED}
     assert submission_failed(kind, sealed=False) is expected.get(kind, Event.POSTPONED)
 
 
 @pytest.mark.parametrize("kind", Kind)
 def test_after_the_seal_only_an_explicit_refusal_is_certain(kind: Kind) -> None:
     """Everything else has to be looked up before anything is sent again."""
-    expected = {Kind.HOPELESS: Event.REJECTED, Kind.FULL: Event.REFUSED, Kind.STOP: Event.REFUSED}
+    refused = dict.fromkeys((Kind.FULL, Kind.RATE, Kind.STOP), Event.REFUSED)
+    expected = {Kind.HOPELESS: Event.REJECTED} | refused
     assert submission_failed(kind, sealed=True) is expected.get(kind, Event.ANSWER_LOST)
 
 
@@ -105,20 +110,20 @@ def test_after_one_success_refusals_are_the_recordings_own() -> None:
 
 def seen(pending: int, stored: int | None = None) -> Judgement:
     """Return a judgement that found so many foreign objects."""
-    return Judgement(foreign_pending=pending, foreign_stored=pending if stored is None else stored)
+    return Judgement(foreign=Load(pending, pending if stored is None else stored))
 
 
 def test_nothing_known_is_no_room() -> None:
     """A failed headroom check is no headroom."""
-    assert Headroom(Limits()).room(NOW) == Room(0, 0)
+    assert Headroom(Limits()).room(NOW) == NOTHING
 
 
 def test_a_stale_listing_is_no_room() -> None:
     """What was true half a minute ago says nothing."""
     headroom = Headroom(Limits())
     headroom.observe(seen(0), NOW)
-    assert headroom.room(NOW + SURVEY_FRESH_MS) == Room(100, 2000)
-    assert headroom.room(NOW + SURVEY_FRESH_MS + 1) == Room(0, 0)
+    assert headroom.room(NOW + SURVEY_FRESH_MS) == Load(100, 2000, NO_LIMIT, NO_LIMIT)
+    assert headroom.room(NOW + SURVEY_FRESH_MS + 1) == NOTHING
 
 
 @given(
@@ -129,7 +134,7 @@ def test_what_others_hold_is_taken_off(pending: int, stored: int, others: int, h
     """Ours and theirs together never exceed either limit."""
     headroom = Headroom(Limits(pending, stored))
     headroom.observe(seen(others, held), NOW)
-    assert headroom.room(NOW) == Room(pending - others, stored - held)
+    assert headroom.room(NOW) == Load(pending - others, stored - held, NO_LIMIT, NO_LIMIT)
 
 
 @given(growths=st.lists(st.integers(0, 40), min_size=1, max_size=8))
@@ -145,6 +150,45 @@ def test_the_reserve_follows_how_fast_others_grow(growths: list[int]) -> None:
     assert headroom.room(NOW).pending <= 1000 - total - 2 * growths[-1]
     assert headroom.room(NOW).pending >= 1000 - total - 2 * max(growths)
     assert headroom.room(NOW).stored == 10_000 - total - (1000 - total - headroom.room(NOW).pending)
+
+
+@given(step=st.sampled_from([Load(1, 0, 0, 0), Load(0, 1, 0, 0), Load(0, 0, 1, 0), Load(0, 0, 0, 9)]))
+def test_each_thing_has_a_reserve_of_its_own(step: Load) -> None:
+    """Others who store a large file leave no fewer places for pending ones."""
+    limits = Limits(100, 100, 100, 100)
+    headroom = Headroom(limits)
+    headroom.observe(Judgement(), NOW)
+    headroom.observe(Judgement(foreign=step), NOW)
+    assert headroom.room(NOW) == limits.load().minus(step).minus(step).minus(step)
+
+
+def test_an_incomplete_listing_is_no_start() -> None:
+    """What it does not show may be there."""
+    headroom = Headroom(Limits())
+    headroom.observe(seen(3), NOW, complete=False)
+    assert headroom.room(NOW) == NOTHING
+
+
+def test_an_incomplete_listing_raises_what_others_hold_and_never_lowers_it() -> None:
+    """It shows what is there, not what is not; and it is young enough to decide on."""
+    headroom = Headroom(Limits())
+    headroom.observe(seen(10), NOW)
+    later = NOW + SURVEY_FRESH_MS + 1
+    headroom.observe(seen(4, 30), later, complete=False)
+    room = headroom.room(later)
+    assert (room.pending, room.stored) == (90, 1970)
+    headroom.observe(seen(4, 4), later)
+    assert (headroom.room(later).pending, headroom.room(later).stored) == (96, 1996)
+
+
+def test_doubt_means_looking_again_first() -> None:
+    """After an upload that failed nobody knows whether its audio takes room."""
+    headroom = Headroom(Limits())
+    headroom.observe(seen(0), NOW)
+    headroom.doubt()
+    assert headroom.room(NOW) == NOTHING
+    headroom.observe(seen(0), NOW + 1)
+    assert headroom.room(NOW + 1).pending == 100
 
 
 def test_the_reserve_fades_to_nothing() -> None:
@@ -174,14 +218,14 @@ def test_a_refusal_halves_our_share_once_for_its_moment() -> None:
     for step in range(16):
         headroom.refused(NOW + step)
     headroom.observe(full(100), NOW + PAUSE_MS + 16)
-    assert 50 <= headroom.room(NOW + PAUSE_MS + 16).pending <= 51
+    assert headroom.room(NOW + PAUSE_MS + 16).pending == 50
     headroom.refused(NOW + REFUSALS_COUNT_ONCE_MS)
     headroom.observe(full(100), NOW + REFUSALS_COUNT_ONCE_MS + PAUSE_MS)
-    assert 50 <= headroom.room(NOW + REFUSALS_COUNT_ONCE_MS + PAUSE_MS).pending <= 53
+    assert headroom.room(NOW + REFUSALS_COUNT_ONCE_MS + PAUSE_MS).pending == 50
     later = NOW + 2 * REFUSALS_COUNT_ONCE_MS
     headroom.refused(later)
     headroom.observe(full(100), later + PAUSE_MS)
-    assert 25 <= headroom.room(later + PAUSE_MS).pending <= 28
+    assert headroom.room(later + PAUSE_MS).pending == 25
 
 
 def test_a_refusal_teaches_how_much_the_account_holds() -> None:
@@ -200,7 +244,7 @@ def test_nothing_is_claimed_in_the_moment_after_a_refusal() -> None:
     headroom.refused(NOW)
     headroom.observe(full(6), NOW + 100)
     assert headroom.paused(NOW + PAUSE_MS - 1)
-    assert headroom.room(NOW + PAUSE_MS - 1) == Room(0, 0)
+    assert headroom.room(NOW + PAUSE_MS - 1) == NOTHING
     assert not headroom.paused(NOW + PAUSE_MS)
 
 
@@ -209,11 +253,11 @@ def test_after_a_refusal_nothing_is_claimed_before_a_new_listing() -> None:
     headroom = Headroom(Limits())
     headroom.observe(seen(0), NOW)
     headroom.refused(NOW)
-    assert headroom.room(NOW) == Room(0, 0)
+    assert headroom.room(NOW) == NOTHING
 
 
 @given(refusals=st.integers(1, 60))
-def test_our_share_recovers_within_ten_minutes(refusals: int) -> None:
+def test_our_share_is_held_and_then_recovers_within_ten_minutes(refusals: int) -> None:
     """However often we were refused, some share is left, and after a while all of it is ours again."""
     headroom = Headroom(Limits())
     now = NOW
@@ -221,12 +265,29 @@ def test_our_share_recovers_within_ten_minutes(refusals: int) -> None:
         now += REFUSALS_COUNT_ONCE_MS + 1
         headroom.refused(now)
     headroom.observe(full(100), now)
-    soon, halfway, later = now + PAUSE_MS, now + SHARE_RECOVERS_MS // 2, now + SHARE_RECOVERS_MS
-    assert headroom.room(soon).pending >= ceil(100 * SMALLEST_SHARE)
-    headroom.observe(full(0), halfway)
-    assert headroom.room(halfway).pending >= 50
-    headroom.observe(full(0), later)
-    assert headroom.room(later).pending == 100
+    assert headroom.room(now + PAUSE_MS).pending >= ceil(100 * SMALLEST_SHARE)
+    held = now + headroom.share_held
+    cut = headroom.share
+    headroom.observe(full(0), held)
+    assert headroom.room(held).pending == ceil(100 * cut), "held as long as it says"
+    headroom.observe(full(0), held + SHARE_RECOVERS_MS)
+    assert headroom.room(held + SHARE_RECOVERS_MS).pending == 100
+
+
+def test_a_share_that_proves_too_much_again_and_again_is_held_longer_each_time() -> None:
+    """What lists never show (other projects of the organisation) is not asked for over and over."""
+    headroom = Headroom(Limits())
+    held, now = [], NOW
+    for _ in range(8):
+        now += REFUSALS_COUNT_ONCE_MS + 1
+        headroom.refused(now)
+        held.append(headroom.share_held)
+    assert held[0] == SHARE_HELD_MS
+    assert held == sorted(held)
+    assert held[-1] == SHARE_HELD_LONGEST_MS
+    now += SHARE_HELD_LONGEST_MS + SHARE_RECOVERS_MS
+    headroom.refused(now)
+    assert headroom.share_held == SHARE_HELD_MS, "once recovered, a refusal is a first one again"
 
 
 @given(pending=st.integers(1, 300), refusals=st.integers(1, 30))
@@ -278,3 +339,33 @@ def test_before_anything_is_known_looks_follow_the_age() -> None:
     assert residence.next_look(5) == 2
     assert residence.next_look(60) == pytest.approx(6)
     assert residence.next_look(1000) == 20
+
+
+# Once more.
+
+
+def failing(**changes: object) -> Job:
+    """Return a job that the service failed."""
+    return a_job(State.FAILING, **changes)
+
+
+@pytest.mark.parametrize(
+    ("job", "may_convert", "chance"),
+    [
+        (failing(), True, None),
+        (failing(remedy=Remedy.AGAIN), True, {"forgiven": 1}),
+        (failing(remedy=Remedy.AGAIN, forgiven=1), True, None),
+        (failing(remedy=Remedy.CONVERT), True, {"convert": 1}),
+        (failing(remedy=Remedy.CONVERT, forgiven=1), True, {"convert": 1}),
+        (failing(remedy=Remedy.CONVERT), False, None),
+        (failing(remedy=Remedy.CONVERT, convert=True), True, None),
+        (failing(remedy=Remedy.CONVERT, path=b"https://x.example/a.m4a"), True, None),
+        (failing(remedy=Remedy.STOP, forgiven=1), True, {}),
+        (a_job(State.CANCELLING, remedy=Remedy.AGAIN), True, None),
+    ],
+)
+def test_what_the_service_failed_is_sent_once_more_only_for_a_reason(
+    job: Job, may_convert: bool, chance: dict[str, object] | None
+) -> None:
+    """It may be billed again, so each reason counts once; what failed for the account's sake was not transcribed."""
+    assert second_chance(job, may_convert=may_convert) == chance

@@ -11,7 +11,7 @@ from batcher.cli.closing import grouped
 from batcher.cli.meter import Meter, Snapshot, why_waiting
 from batcher.cli.views import JsonView, NoView, PlainView, fold, live_lines
 from batcher.engine import Pulse
-from batcher.model import Limits
+from batcher.model import Limits, Load
 from batcher.states import Event, State
 from batcher.store.reader import Counts, Ended, Sum
 from batcher.store.table import Move
@@ -22,9 +22,9 @@ PULSE = Pulse(
     why_waiting="",
     reachable=True,
     trouble="",
-    foreign_pending=0,
-    foreign_stored=0,
-    limits=Limits(),
+    lacking="",
+    foreign=Load(),
+    limits=Limits(files=10, bytes=10 * MB),
     draining=False,
     scanned=True,
 )
@@ -103,17 +103,23 @@ def test_the_upload_rate_is_that_of_the_latest_seconds() -> None:
     ("found", "changed", "reason"),
     [
         (counts(waiting=1), {"reachable": False, "trouble": "refused"}, "the service does not answer: refused"),
-        (counts(waiting=5, submitted=100), {}, "100/100 pending at the service"),
+        (counts(waiting=5, submitted=100), {"lacking": "pending"}, "100/100 pending at the service"),
         (
             counts(waiting=5, submitted=40),
-            {"foreign_pending": 60},
+            {"lacking": "pending", "foreign": Load(60, 60)},
             "100/100 pending at the service (60 of other clients)",
         ),
-        (counts(waiting=5, stored=2000), {}, "2000/2000 stored at the service"),
+        (
+            counts(waiting=5, submitted=6),
+            {"lacking": "pending", "trouble": "busy"},
+            "6/100 pending at the service; the rest is kept free: busy",
+        ),
+        (counts(waiting=5, stored=2000), {"lacking": "stored"}, "2,000/2,000 stored at the service"),
+        (counts(waiting=5, stored=9), {"lacking": "files"}, "9/10 files stored at the service"),
+        (counts(waiting=5, stored=9), {"lacking": "bytes"}, "9.0 MB/10.0 MB of recordings stored at the service"),
         (counts(waiting=5), {"why_waiting": "too little disk space left here"}, "too little disk space left here"),
-        (counts(waiting=5), {"why_waiting": "room for 100 pending", "trouble": "busy"}, "for another try: busy"),
-        (counts(waiting=5, uploading=3), {"why_waiting": "room for 100"}, ""),
-        (counts(submitted=5), {"why_waiting": "room for 100 pending"}, ""),
+        (counts(waiting=5, uploading=3), {"why_waiting": "too little disk space left here"}, ""),
+        (counts(submitted=5), {"lacking": "pending"}, ""),
         (counts(), {"scanned": False}, "looking through the inputs"),
         (counts(uncertain=2, done=1), {}, "2 answers were lost; looking at the service before sending again"),
         (counts(sealed=2), {"draining": True}, "for 2 answers to what was sent, then it stops"),
@@ -127,14 +133,14 @@ def test_the_reason_for_waiting_is_the_one_that_holds(found: Counts, changed: di
 @pytest.mark.parametrize("width", [20, 40, 60, 79, 120])
 def test_the_live_view_fits_its_terminal(width: int) -> None:
     """No line is longer, however narrow; every fact is there on eighty columns."""
-    pulse = replace(PULSE, reachable=False, trouble="x\x1b[2J" * 30, foreign_pending=12, foreign_stored=40)
+    pulse = replace(PULSE, reachable=False, trouble="x\x1b[2J" * 30, foreign=Load(12, 40))
     found = counts(done=12345, waiting=54321, submitted=88, failed=7, uploading=16)
     head, lines = live_lines(snapshot(found, pulse), width)
     assert all(len(line) <= width for line in [*lines, "".join(head)])
     assert not any("\x1b" in line for line in lines)
     if width > 60:
         text = "\n".join(["".join(head), *lines])
-        for fact in ("12,352/66,777 files", "failed 7", "pending 116/100", "stored 144/2,000", "of others 12+28"):
+        for fact in ("12,352/66,777 files", "failed 7", "pending 104+12/100", "stored 104+40/2,000"):
             assert fact in text
 
 

@@ -10,17 +10,18 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from batcher.errors import UsageError
 from batcher.judgement import Scene, Settle
-from batcher.model import Job, RemoteObject, RemoteStatus, Room, Survey
+from batcher.model import Job, Load, RemoteObject, RemoteStatus, Survey
 from batcher.reference import parse
 from batcher.requests import Request, apply_request
 from batcher.states import HELD_STATES, NEXT, PENDING_STATES, Event, State, accepts
 from batcher.store import jobs, survey, transcripts
-from batcher.store.claim import begin_session, claim, free_places
+from batcher.store.claim import begin_session, claim, held
 from batcher.transcripts import pack
 from tests.store_bench import BATCH, WORDS, Bench, open_bench, reference_of
 
-WIDE = Room(100, 100)
+WIDE = Load(100, 100, 100, 10**9)
 
 
 @pytest.fixture
@@ -35,9 +36,9 @@ def waiting(bench: Bench, count: int) -> list[Job]:
     return [bench.examine(bench.new(f"w{number}", 10_000 + number)) for number in range(count)]
 
 
-def take(bench: Bench, room: Room = WIDE, places: int = 100, busy: tuple[object, ...] = ()) -> list[Job]:
+def take(bench: Bench, room: Load = WIDE, places: int = 100, busy: tuple[object, ...] = ()) -> list[Job]:
     """Claim."""
-    return bench.do(lambda ledger: claim(ledger, bench.batch, room, places, busy))
+    return bench.do(lambda ledger: claim(ledger, bench.batch, room, places, busy)).jobs
 
 
 @pytest.mark.parametrize("state", sorted(HELD_STATES))
@@ -46,10 +47,11 @@ def test_every_state_that_may_hold_something_takes_room(bench: Bench, state: Sta
     waiting(bench, 5)
     for number in range(2):
         bench.bring(bench.new(f"h{number}", number), state)
-    pending = 1 if state in PENDING_STATES else 3
-    assert bench.do(lambda ledger: free_places(ledger, Room(3, 100))) == pending
-    assert len(take(bench, Room(100, 4))) == 2
-    assert take(bench, Room(100, 4)) == []
+    pending = 2 if state in PENDING_STATES else 0
+    size = sum(bench.job(number).size for number in (6, 7))
+    assert bench.do(held) == Load(pending, 2, 2, size)
+    assert len(take(bench, Load(100, 4, 100, 10**9))) == 2
+    assert take(bench, Load(100, 4, 100, 10**9)) == []
 
 
 @pytest.mark.parametrize("state", [s for s in State if s not in HELD_STATES and s is not State.WAITING])
@@ -57,25 +59,105 @@ def test_no_other_state_takes_room(bench: Bench, state: State) -> None:
     """What holds nothing at the service keeps nobody waiting."""
     waiting(bench, 2)
     bench.bring(bench.new("x", 1), state)
-    assert len(take(bench, Room(2, 2), places=2)) == 2
+    assert len(take(bench, Load(2, 2, 100, 10**9), places=2)) == 2
 
 
 @pytest.mark.parametrize(
     ("room", "places", "expected"),
     [
         (WIDE, 3, 3),
-        (Room(2, 100), 9, 2),
-        (Room(100, 1), 9, 1),
-        (Room(0, 100), 9, 0),
-        (Room(-5, 100), 9, 0),
+        (Load(2, 100, 100, 10**9), 9, 2),
+        (Load(100, 1, 100, 10**9), 9, 1),
+        (Load(0, 100, 100, 10**9), 9, 0),
+        (Load(-5, 100, 100, 10**9), 9, 0),
         (WIDE, 0, 0),
     ],
 )
-def test_never_more_than_the_smallest_bound(bench: Bench, room: Room, places: int, expected: int) -> None:
+def test_never_more_than_the_smallest_bound(bench: Bench, room: Load, places: int, expected: int) -> None:
     """Room for pending files, room for stored files, free workers: the least of them decides."""
     waiting(bench, 5)
     assert len(take(bench, room, places)) == expected
     assert len(bench.rows("SELECT id FROM job WHERE state = 'uploading'")) == expected
+
+
+def claimed(bench: Bench, room: Load) -> tuple[list[int], str]:
+    """Return the sizes that fit into `room`, and what was lacking for the next one."""
+    found = bench.do(lambda ledger: claim(ledger, bench.batch, room, 100))
+    return [job.size for job in found.jobs], found.lacking
+
+
+@pytest.mark.parametrize(
+    ("room", "sizes", "lacking"),
+    [
+        (Load(9, 9, 9, 10**9), [10_000, 10_001, 10_002], ""),
+        (Load(2, 9, 9, 10**9), [10_000, 10_001], "pending"),
+        (Load(9, 1, 9, 10**9), [10_000], "stored"),
+        (Load(9, 9, 2, 10**9), [10_000, 10_001], "files"),
+        (Load(9, 9, 9, 20_001), [10_000, 10_001], "bytes"),
+        (Load(9, 9, 9, 20_000), [10_000], "bytes"),
+        (Load(9, 9, 0, 10**9), [], "files"),
+        (Load(9, 9, 9, 9_999), [], "bytes"),
+        (Load(0, 9, 9, 10**9), [], "pending"),
+    ],
+)
+def test_each_of_the_four_limits_bounds_the_claim(bench: Bench, room: Load, sizes: list[int], lacking: str) -> None:
+    """And the claim says which one it was."""
+    waiting(bench, 3)
+    assert claimed(bench, room) == (sizes, lacking)
+
+
+def test_nothing_is_lacking_when_nothing_is_due(bench: Bench) -> None:
+    """An empty table is not a full account."""
+    assert claimed(bench, Load()) == ([], "")
+
+
+def test_a_large_recording_is_waited_for_and_not_starved_by_small_ones(bench: Bench) -> None:
+    """What would fit if we held nothing is next, however long it takes; what others keep out lets the rest pass."""
+    for number, size in enumerate((60, 50, 10)):
+        bench.examine(bench.new(f"w{number}", size))
+    assert claimed(bench, Load(9, 9, 9, 100)) == ([60], "bytes")
+    assert claimed(bench, Load(9, 9, 9, 109)) == ([], "bytes")
+    assert claimed(bench, Load(9, 9, 9, 110)) == ([50], "bytes")
+    assert claimed(bench, Load(9, 9, 9, 120)) == ([10], "")
+
+
+def test_a_recording_that_others_leave_no_room_for_lets_the_next_ones_pass(bench: Bench) -> None:
+    """Waiting for our own to end would not help it."""
+    for number, size in enumerate((500, 10)):
+        bench.examine(bench.new(f"w{number}", size))
+    assert claimed(bench, Load(9, 9, 9, 100)) == ([10], "")
+    assert claimed(bench, Load(9, 9, 9, 100)) == ([], "bytes")
+
+
+def test_what_a_job_occupies_is_reckoned_by_the_table(bench: Bench) -> None:
+    """As FLAC at most its plain sound; a URL is stored as nothing of ours."""
+    job = bench.examine(bench.new("a", 7))
+    assert (job.files, job.bytes) == (1, 7)
+    bench.do(lambda ledger: ledger.rows("UPDATE job SET convert = 1, duration_ms = 1000"))
+    assert bench.job(job.id).bytes == 65_536 + 32_000
+    bench.do(lambda ledger: ledger.rows("UPDATE job SET duration_ms = NULL"))
+    assert bench.job(job.id).bytes == 65_536 + 32 * 5 * 3_600_000
+    bench.do(lambda ledger: ledger.rows("UPDATE job SET convert = 0, size = 0, path = ?", (b"https://a.example/b",)))
+    assert (bench.job(job.id).files, bench.job(job.id).bytes) == (0, 0)
+
+
+@pytest.mark.parametrize("state", sorted(HELD_STATES))
+def test_another_api_is_refused_while_the_first_one_holds_anything(bench: Bench, state: State) -> None:
+    """It could not see it, would take it for lost, and have it transcribed and billed again."""
+    job = bench.bring(bench.new("h", 1), state)
+    with pytest.raises(UsageError, match="1 of this batch are at the service through its grpc API") as refused:
+        bench.do(lambda ledger: begin_session(ledger, "f" * 16, "rest"))
+    assert "--api grpc" in refused.value.hint
+    bench.do(lambda ledger: ledger.rows("UPDATE job SET state = 'cancelled' WHERE id = ?", (job.id,)))
+    bench.do(lambda ledger: begin_session(ledger, "f" * 16, "rest"))
+    assert bench.rows("SELECT api FROM batch") == [("rest",)]
+
+
+def test_another_api_is_refused_while_leftovers_are_to_be_deleted(bench: Bench) -> None:
+    """Nothing may be left behind there."""
+    bench.do(lambda ledger: survey.add_extra(ledger, RemoteObject("x", "r", RemoteStatus.COMPLETED)))
+    with pytest.raises(UsageError):
+        bench.do(lambda ledger: begin_session(ledger, "f" * 16, "rest"))
 
 
 def test_a_claimed_job_has_its_reference_on_record(bench: Bench) -> None:
@@ -111,7 +193,7 @@ def test_what_must_wait_or_is_in_hand_is_not_claimed(bench: Bench) -> None:
 
 def test_a_run_has_a_number_and_the_batch_keeps_its_name(bench: Bench) -> None:
     """An upload of an earlier run is recognised by its session; references stay valid for ever."""
-    again = bench.do(lambda ledger: begin_session(ledger, "f" * 16))
+    again = bench.do(lambda ledger: begin_session(ledger, "f" * 16, "grpc"))
     assert (again.id, again.session) == (BATCH, bench.batch.session + 1)
 
 
@@ -193,7 +275,7 @@ class TableAgainstModel(RuleBasedStateMachine):
             places,
             counts[State.WAITING],
         )
-        claimed = take(self.bench, Room(pending, stored), places)
+        claimed = take(self.bench, Load(pending, stored, 100, 10**9), places)
         assert len(claimed) == max(0, room)
         for job in claimed:
             assert self.states[job.id] is State.WAITING
@@ -327,7 +409,7 @@ class TableAgainstModel(RuleBasedStateMachine):
         """The process is killed and started again."""
         if not really:
             return
-        self.bench.batch = self.bench.do(lambda ledger: begin_session(ledger, "f" * 16))
+        self.bench.batch = self.bench.do(lambda ledger: begin_session(ledger, "f" * 16, "grpc"))
         under_way = (State.UPLOADING, State.SEALED)
         self.orphans |= {job for job, state in self.states.items() if state in under_way}
 

@@ -73,28 +73,35 @@ class _Death(BaseException):
     """The process is gone."""
 
 
-def test_a_kill_at_any_statement_leaves_nothing_half_done(
-    conn: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Wherever it is ended the table is as before, and the next start brings it to the same schema."""
-    count = sum(len(list(statements(script))) for _, script in migrations())
-    for last in range(1, count + 1):
+def test_a_kill_at_any_statement_leaves_nothing_half_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever it is ended the table is as a whole version left it, and the next start brings it to the present one."""
+    whole = whole_versions()
+    for last in range(1, sum(len(list(statements(script))) for _, script in migrations()) + 1):
         left = iter(range(last - 1))
 
         def die(name: str, left: Iterator[int] = left) -> None:
             if name == "migration-statement" and next(left, None) is None:
                 raise _Death
 
-        monkeypatch.setattr(killpoints, "hook", die)
-        with pytest.raises(_Death):
+        with closing(sqlite3.connect(":memory:", isolation_level=None)) as conn:
+            monkeypatch.setattr(killpoints, "hook", die)
+            with pytest.raises(_Death):
+                migrate(conn)
+            monkeypatch.undo()
+            assert not conn.in_transaction
+            assert schema(conn) in whole[:-1]
             migrate(conn)
-        assert not conn.in_transaction
-        assert schema(conn) == [(0,)]
-    monkeypatch.undo()
-    migrate(conn)
-    with closing(sqlite3.connect(":memory:", isolation_level=None)) as fresh:
-        migrate(fresh)
-        assert schema(conn) == schema(fresh)
+            assert schema(conn) == whole[-1]
+
+
+def whole_versions() -> list[list[tuple[object, ...]]]:
+    """Return the schema of every version, from the empty table to the present one."""
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as conn:
+        found = [schema(conn)]
+        for number, script in migrations():
+            module._apply(conn, number, script)
+            found.append(schema(conn))
+        return found
 
 
 def test_a_kill_in_a_later_migration_keeps_the_earlier(

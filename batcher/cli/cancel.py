@@ -35,6 +35,7 @@ def command(
     db: opt.Db = None,
     config: opt.Config = None,
     api: opt.Api = None,
+    region: opt.Region = None,
     host: opt.Host = None,
     insecure: opt.Insecure = None,
     ca_file: opt.CaFile = None,

@@ -7,12 +7,13 @@ import shutil
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
-from batcher.cli import words
+from batcher.cli import quotas, words
 from batcher.cli.key import VARIABLE, Key
 from batcher.cli.place import Place
-from batcher.model import Limits, Survey
+from batcher.model import LIMITED, NOTHING, Limits, Survey
 from batcher.reference import parse
 
 Level = Literal["ok", "warn", "bad"]
@@ -44,15 +45,25 @@ def check_key(key: Key | None) -> Check:
 
 def check_limits(survey: Survey, limits: Limits, batch: str | None) -> Iterator[Check]:
     """Hold what the account holds against its limits, with the share of others."""
-    pending = [found for found in survey.objects if found.status.pending]
-    for name, objects, limit in (("pending", pending, limits.pending), ("stored", survey.objects, limits.stored)):
-        references = (parse(found.reference) for found in objects)
-        ours = sum(reference is not None and reference.batch == batch for reference in references)
-        text = f"{name}: {len(objects):,}/{limit:,}, {ours:,} of this batch, {len(objects) - ours:,} of others"
-        if len(objects) >= limit:
-            yield Check("warn", text, "a run waits until there is room; delete at the service what nobody needs")
-        else:
-            yield Check("ok", text)
+    ours = everybodys = NOTHING
+    for found in survey.objects:
+        reference = parse(found.reference)
+        everybodys = everybodys.plus(found.load)
+        ours = ours.plus(found.load) if reference is not None and reference.batch == batch else ours
+    for name in LIMITED:
+        limit = getattr(limits, name)
+        if limit is not None:
+            yield _check_limit(name, getattr(ours, name), getattr(everybodys, name), limit)
+
+
+def _check_limit(name: str, ours: int, everybodys: int, limit: int) -> Check:
+    spell = partial(quotas.amount, name)
+    text = (
+        f"{name}: {spell(everybodys)}/{spell(limit)}, {spell(ours)} of this batch, {spell(everybodys - ours)} of others"
+    )
+    if everybodys < limit:
+        return Check("ok", text)
+    return Check("warn", text, "a run waits until there is room; delete at the service what nobody needs")
 
 
 def check_clock(survey: Survey, now: int) -> Check:

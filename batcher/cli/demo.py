@@ -10,6 +10,7 @@ import sys
 import textwrap
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from enum import StrEnum
 from importlib.resources import as_file, files
 from pathlib import Path
 from types import FrameType
@@ -29,13 +30,22 @@ DAMAGED = "broken-off-copy.flac"  #: the recording that must fail
 _FORMATS = "txt,json,srt,vtt"
 _PATIENCE_SECONDS = 10.0
 
+
+class Api(StrEnum):
+    """Which of the service's APIs."""
+
+    REST = "rest"
+    GRPC = "grpc"
+
+
 Folder = Annotated[
     Path | None, typer.Argument(metavar="[DIR]", help="Your own recordings, instead of those that come with batcher.")
 ]
+ApiOption = Annotated[Api, typer.Option(help="Which of the service's APIs to use.", show_choices=True)]
 OutOption = Annotated[Path, typer.Option("-o", "--out", metavar="OUT", help="Where the transcripts go.")]
 
 
-def command(folder: Folder = None, out: OutOption = Path("demo-out")) -> None:
+def command(folder: Folder = None, out: OutOption = Path("demo-out"), api: ApiOption = Api.REST) -> None:
     """See it work without a key.
 
     The emulator with whisper on this machine, and the ordinary `batcher run` on real recordings.
@@ -45,9 +55,9 @@ def command(folder: Folder = None, out: OutOption = Path("demo-out")) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _leave)
     if folder is not None:
-        raise typer.Exit(_transcribe(folder, out))
+        raise typer.Exit(_transcribe(folder, out, api))
     with as_file(files("batcher") / "demo" / "recordings") as own:
-        raise typer.Exit(_transcribe_own(own, out))
+        raise typer.Exit(_transcribe_own(own, out, api))
 
 
 def _leave(number: int, _frame: FrameType | None) -> None:
@@ -55,9 +65,9 @@ def _leave(number: int, _frame: FrameType | None) -> None:
     raise SystemExit(128 + number)
 
 
-def _transcribe_own(own: Path, out: Path) -> int:
+def _transcribe_own(own: Path, out: Path, api: Api) -> int:
     fresh = not out.exists()
-    code = _transcribe(own, out)
+    code = _transcribe(own, out, api)
     if code == 3 and _only_damaged_failed(place_of(out, None)):  # noqa: PLR2004 - an exit code of our own
         screen.say(["", "The damaged recording failed, as it should; everything else is there."])
         return 0
@@ -74,10 +84,10 @@ def _only_damaged_failed(place: Place) -> bool:
     return names == [DAMAGED] and counts.of([State.DONE]).jobs == counts.total.jobs - 1
 
 
-def _transcribe(folder: Path, out: Path) -> int:
+def _transcribe(folder: Path, out: Path, api: Api) -> int:
     """Run the command on a directory and print what came out; return the run's exit code."""
-    with _emulator() as host:
-        more = ["-f", _FORMATS, "--host", host, "--settle", "2", "--config", os.devnull]
+    with _emulator(api) as host:
+        more = ["-f", _FORMATS, "--api", api, "--host", host, "--settle", "2", "--config", os.devnull]
         screen.say([f"$ batcher run {words.quoted(folder)} -o {words.quoted(out)} {shlex.join(more)}", ""])
         code = _run(["run", str(folder), "-o", str(out), *more])
     screen.say(["", f"{words.name(os.fsencode(out.absolute()))}/", *_tree(out)])
@@ -93,16 +103,16 @@ def _run(arguments: list[str]) -> int:
 
 
 @contextmanager
-def _emulator() -> Iterator[str]:
+def _emulator(api: Api) -> Iterator[str]:
     """Run the emulator, yield its URL, and end it."""
-    command = [sys.executable, "-m", "batcher", "emulate", "--recognizer", "whisper"]
+    command = [sys.executable, "-m", "batcher", "emulate", "--recognizer", "whisper", "--face", api]
     process = subprocess.Popen(command, env=_environment(), stdout=subprocess.PIPE)  # noqa: S603 - ourselves
     try:
         assert process.stdout is not None
         line = process.stdout.readline()
         if not line:
             raise BatcherError("the emulator did not start", hint="Its own message stands above.")
-        yield json.loads(line)["grpc"]
+        yield json.loads(line)[api]
     finally:
         _end(process)
 
@@ -122,7 +132,7 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
 def _environment() -> Mapping[str, str]:
     """Return an environment with no settings and no key of the user's."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
-    return kept | {"SONIOX_API_KEY": "demo", f"{PREFIX}TRANSCRIPTION__SEPARATE_CHANNELS": "true"}
+    return kept | {"SONIOX_API_KEY": "demo"}
 
 
 def _tree(out: Path) -> Iterator[str]:

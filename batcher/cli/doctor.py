@@ -11,6 +11,7 @@ import typer
 from batcher.cli import checks, screen, words
 from batcher.cli import options as opt
 from batcher.cli.checks import Check
+from batcher.cli.connect import address, check_connection, connect
 from batcher.cli.key import Key, find_key
 from batcher.cli.memory import remembered_flags, run_again
 from batcher.cli.place import Place, config_file, locate, place_of
@@ -20,8 +21,6 @@ from batcher.config import Settings
 from batcher.errors import BatcherError, ServiceError, UsageError
 from batcher.lock import is_held
 from batcher.model import Survey
-from batcher.service.grpc import open_grpc
-from batcher.service.grpc_channel import DEFAULT_HOST
 from batcher.states import State
 from batcher.store.reader import Counts, open_reader
 from batcher.text import show_text
@@ -37,6 +36,7 @@ def command(
     db: opt.Db = None,
     config: opt.Config = None,
     api: opt.Api = None,
+    region: opt.Region = None,
     host: opt.Host = None,
     insecure: opt.Insecure = None,
     ca_file: opt.CaFile = None,
@@ -62,6 +62,7 @@ def _all(place: Place, config: Path | None, flags: dict[str, object], *, batch: 
     try:
         settings = read_settings(file, (remembered_flags(place) if batch else {}) | flags)
         settings.plan()
+        check_connection(settings)
     except UsageError as error:
         yield Check("bad", f"configuration: {error}", error.hint, error.exit_code)
         return
@@ -86,7 +87,7 @@ def _service(place: Place, settings: Settings, *, batch: bool) -> Iterator[Check
     yield checks.check_key(key)
     if key is None:
         return
-    host = settings.host or DEFAULT_HOST
+    host = address(settings)
     try:
         survey, took = anyio.run(_survey, settings, key)
     except BatcherError as error:
@@ -101,7 +102,7 @@ def _service(place: Place, settings: Settings, *, batch: bool) -> Iterator[Check
 
 async def _survey(settings: Settings, key: Key) -> tuple[Survey, float]:
     began = anyio.current_time()
-    async with open_grpc(settings.host, key.value, ca_file=settings.ca_file, insecure=settings.insecure) as service:
+    async with connect(settings, key) as service:
         survey = await service.survey()
         return survey, anyio.current_time() - began
 

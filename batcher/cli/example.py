@@ -11,7 +11,7 @@ from pydantic.fields import FieldInfo
 from batcher.config import TABLE, Settings, spell_duration, spell_size
 from batcher.options import Options
 
-_SIZES = {"max_file_size", "min_free_space"}
+_SIZES = {"max_bytes", "max_file_size", "min_free_space"}
 _DURATIONS = {"max_duration", "settle"}
 
 _HEAD = """\

@@ -12,6 +12,7 @@ from batcher.errors import AccountRefused, UsageError
 from batcher.text import show_path
 
 VARIABLE = "SONIOX_API_KEY"
+WEBHOOK_VARIABLE = "SONIOX_API_WEBHOOK_SECRET"  #: of the official clients too
 SERVICE = "batcher"  #: under which the keyring keeps it, with the variable's name as the user
 _LONGEST = 4096
 
@@ -46,28 +47,39 @@ def find_key(key_file: Path | None) -> Key | None:
     return _from_keyring()
 
 
-def _read(path: Path) -> str:
-    name = show_path(os.fsencode(path))
+def find_webhook_secret(file: Path | None) -> str:
+    """Return the value of the header that the service sends along with its reports. Raises UsageError."""
+    value = os.environ.get(WEBHOOK_VARIABLE, "").strip()
+    if not value and file is not None:
+        value = _read(file, "webhook secret")
+    if not value:
+        hint = f"Type `export {WEBHOOK_VARIABLE}=...`, or name a file that holds it with --webhook-secret-file."
+        raise UsageError("webhook_header is set, but there is no value for that header", hint=hint)
+    return value
+
+
+def _read(path: Path, what: str = "key") -> str:
+    name = f"the {what} file {show_path(os.fsencode(path))}"
     try:
         with path.open("rb") as file:
             _check_private(os.fstat(file.fileno()), path, name)
             content = file.read(_LONGEST)
     except OSError as error:
-        raise UsageError(f"the key file {name} cannot be read: {error.strerror}") from error
+        raise UsageError(f"{name} cannot be read: {error.strerror}") from error
     value = content.decode("utf-8", "replace").strip()
     if not value:
-        raise UsageError(f"the key file {name} is empty", hint="Put the API key into it, and nothing else.")
+        raise UsageError(f"{name} is empty", hint=f"Put the {what} into it, and nothing else.")
     return value
 
 
 def _check_private(status: os.stat_result, path: Path, name: str) -> None:
     if not stat.S_ISREG(status.st_mode):
-        raise UsageError(f"the key file {name} is not a regular file")
+        raise UsageError(f"{name} is not a regular file")
     if status.st_uid != os.getuid():
-        raise UsageError(f"the key file {name} belongs to another user", hint="Make a file of your own for the key.")
+        raise UsageError(f"{name} belongs to another user", hint="Make a file of your own for it.")
     if stat.S_IMODE(status.st_mode) & 0o077:
         hint = f"Type `chmod 600 {typeable(os.fsencode(path)) or 'FILE'}`."
-        raise UsageError(f"the key file {name} can be read by others", hint=hint)
+        raise UsageError(f"{name} can be read by others", hint=hint)
 
 
 def _from_keyring() -> Key | None:

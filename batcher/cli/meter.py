@@ -3,6 +3,7 @@
 from collections import Counter, deque
 from dataclasses import dataclass
 
+from batcher.cli.quotas import why_full
 from batcher.engine import Pulse
 from batcher.states import Event, State
 from batcher.store.reader import Counts
@@ -143,17 +144,9 @@ def why_waiting(counts: Counts, pulse: Pulse | None) -> str:
 
 
 def _why_not_sent(counts: Counts, pulse: Pulse) -> str:
-    pending = counts.pending + pulse.foreign_pending
-    stored = counts.held + pulse.foreign_stored
-    if pending >= pulse.limits.pending:
-        return f"{pending}/{pulse.limits.pending} pending at the service{_others(pulse.foreign_pending)}"
-    if stored >= pulse.limits.stored:
-        return f"{stored}/{pulse.limits.stored} stored at the service{_others(pulse.foreign_stored)}"
-    if counts.of([State.UPLOADING]).jobs or not pulse.why_waiting:
-        return ""
-    if pulse.why_waiting.startswith("room for"):
-        return f"for another try{_because(pulse.trouble)}"
-    return pulse.why_waiting
+    if pulse.lacking:
+        return why_full(counts, pulse)
+    return "" if counts.of([State.UPLOADING]).jobs else pulse.why_waiting
 
 
 def _why_not_over(counts: Counts) -> str:
@@ -161,10 +154,6 @@ def _why_not_over(counts: Counts) -> str:
     if lost and lost == counts.unfinished.jobs:
         return f"{lost} answers were lost; looking at the service before sending again"
     return ""
-
-
-def _others(foreign: int) -> str:
-    return f" ({foreign} of other clients)" if foreign else ""
 
 
 def _because(trouble: str) -> str:

@@ -25,7 +25,8 @@ def _option(name: str, *more: str, text: str, metavar: str = "", rule: str = "")
 
 Db = Annotated[Path | None, _option("--db", text="The job table, if it is not in OUT.", metavar="FILE")]
 Config = Annotated[Path | None, _option("--config", text="Configuration file (TOML).", metavar="FILE")]
-Api = Annotated[str | None, _option("--api", text="Which API to use: grpc.", metavar="NAME")]
+Api = Annotated[str | None, _option("--api", text="Which API to use: rest, or the legacy grpc.", metavar="NAME")]
+Region = Annotated[str | None, _option("--region", text="Region of the key's project: us, eu or jp.", metavar="NAME")]
 Host = Annotated[str | None, _option("--host", text="Scheme, name and port of the service.", metavar="URL")]
 Insecure = Annotated[bool | None, _option("--insecure/--no-insecure", text="Allow http:// to another machine.")]
 CaFile = Annotated[Path | None, _option("--ca-file", text="Certificates (PEM) to trust.", metavar="FILE")]
@@ -40,8 +41,36 @@ Format = Annotated[
     _option("--format", "-f", text="Formats to write, with commas: txt,json,srt,vtt.", metavar="NAMES"),
 ]
 Model = Annotated[str | None, _option("--model", text="The service's model.", metavar="NAME")]
-MaxPending = Annotated[str | None, _option("--max-pending", text="The account's limit of pending files.", metavar="N")]
-MaxStored = Annotated[str | None, _option("--max-stored", text="The account's limit of stored files.", metavar="N")]
+MaxPending = Annotated[
+    str | None, _option("--max-pending", text="The account's limit of pending transcriptions.", metavar="N")
+]
+MaxStored = Annotated[str | None, _option("--max-stored", text="The account's limit of transcriptions.", metavar="N")]
+MaxFiles = Annotated[str | None, _option("--max-files", text="The account's limit of uploaded files.", metavar="N")]
+MaxBytes = Annotated[
+    str | None, _option("--max-bytes", text="The account's limit of all uploaded files together.", metavar="SIZE")
+]
+RequestsPerMinute = Annotated[
+    str | None, _option("--requests-per-minute", text="Requests a minute in each bucket; 0: no limit.", metavar="N")
+]
+Convert = Annotated[bool | None, _option("--convert/--no-convert", text="Send as FLAC what the service cannot decode.")]
+WebhookUrl = Annotated[
+    str | None, _option("--webhook-url", text="Where the service reports ended transcriptions.", metavar="URL")
+]
+WebhookHeader = Annotated[str | None, _option("--webhook-header", text="Header that it sends along.", metavar="NAME")]
+WebhookSecretFile = Annotated[
+    Path | None,
+    _option(
+        "--webhook-secret-file", text="File with its value, if SONIOX_API_WEBHOOK_SECRET is not set.", metavar="FILE"
+    ),
+]
+FilesFrom = Annotated[
+    list[str] | None,
+    _option(
+        "--files-from",
+        text="List of recordings, directories and URLs, one a line; - is standard input.",
+        metavar="FILE",
+    ),
+]
 MaxFileSize = Annotated[
     str | None, _option("--max-file-size", text="Skip larger recordings, like 500MB.", metavar="SIZE")
 ]

@@ -39,6 +39,7 @@ def command(
     db: opt.Db = None,
     progress: opt.Progress = None,
     api: opt.Api = None,
+    region: opt.Region = None,
     host: opt.Host = None,
     insecure: opt.Insecure = None,
     ca_file: opt.CaFile = None,

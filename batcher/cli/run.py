@@ -1,6 +1,5 @@
 """`batcher run`: from recordings to transcripts, until nothing is left."""
 
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ import structlog
 import typer
 
 from batcher.cli import options as opt
+from batcher.cli.connect import check_connection
 from batcher.cli.display import Display, new_view
 from batcher.cli.key import require_key
 from batcher.cli.memory import remember_run
@@ -19,23 +19,26 @@ from batcher.cli.settings import given, read_settings
 from batcher.cli.summary import close_run
 from batcher.clock import SystemClock
 from batcher.errors import UsageError
+from batcher.files import gather
 from batcher.lock import hold
 from batcher.logs import open_log
-from batcher.service.grpc_channel import DEFAULT_HOST, check_address
 from batcher.text import show_path
+
+MOST_LOGGED = 100  #: inputs that the log names
 
 _log = structlog.get_logger()
 
-Inputs = Annotated[
-    list[Path],
-    typer.Argument(metavar="INPUT", help="Directories of recordings, or single ones.", show_default=False),
+Arguments = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="INPUT", help="Directories of recordings, single ones, or URLs.", show_default=False),
 ]
 
 
 def command(
-    inputs: Inputs,
-    out: opt.OutOption,
+    inputs: Arguments = None,
     *,
+    out: opt.OutOption,
+    files_from: opt.FilesFrom = None,
     format: opt.Format = None,  # noqa: A002 - the option's own name
     model: opt.Model = None,
     include: opt.Include = None,
@@ -44,6 +47,7 @@ def command(
     db: opt.Db = None,
     progress: opt.Progress = None,
     api: opt.Api = None,
+    region: opt.Region = None,
     host: opt.Host = None,
     insecure: opt.Insecure = None,
     ca_file: opt.CaFile = None,
@@ -51,9 +55,16 @@ def command(
     settle: opt.Settle = None,
     max_pending: opt.MaxPending = None,
     max_stored: opt.MaxStored = None,
+    max_files: opt.MaxFiles = None,
+    max_bytes: opt.MaxBytes = None,
+    requests_per_minute: opt.RequestsPerMinute = None,
     max_file_size: opt.MaxFileSize = None,
     max_duration: opt.MaxDuration = None,
     upload_concurrency: opt.UploadConcurrency = None,
+    convert: opt.Convert = None,
+    webhook_url: opt.WebhookUrl = None,
+    webhook_header: opt.WebhookHeader = None,
+    webhook_secret_file: opt.WebhookSecretFile = None,
     min_free_space: opt.MinFreeSpace = None,
     log_level: opt.LogLevel = None,
 ) -> None:
@@ -61,7 +72,7 @@ def command(
 
     Works until nothing is left; the same command again goes on where it ended.
     """
-    order = _order(inputs, out, config, given(locals()))
+    order = _order(inputs or [], files_from or [], out, config, given(locals()))
     prepare(order.place)
     clock = SystemClock()
     with hold(order.place.lock), open_log(order.place.log, order.settings.log_level, clock, order.key.value):
@@ -69,16 +80,20 @@ def command(
         raise typer.Exit(run(order, clock))
 
 
-def _order(inputs: Sequence[Path], out: Path, config: Path | None, flags: dict[str, object]) -> Order:
+def _order(
+    arguments: Sequence[str], lists: Sequence[str], out: Path, config: Path | None, flags: dict[str, object]
+) -> Order:
     """Decide everything, and refuse what cannot work, before anything is opened."""
     file = config_file(config)
     settings = read_settings(file, flags)
     plan = settings.plan()
-    check_address(settings.host or DEFAULT_HOST, ca_file=settings.ca_file, insecure=settings.insecure)
+    check_connection(settings)
     key = require_key(settings.key_file)
-    for path in inputs:
-        if not path.exists():
-            raise UsageError(f"there is no {show_path(os.fsencode(path))}", hint="Check the spelling of the input.")
+    inputs = gather(arguments, lists)
+    if not inputs.paths and not inputs.urls:
+        raise UsageError("there is nothing to look through", hint="Name directories, recordings or URLs as INPUT.")
+    if inputs.urls and settings.api == "grpc":
+        raise UsageError("the gRPC API does not fetch URLs", hint="Use --api rest, or download the recordings.")
     return Order(place_of(out, settings.db), settings, plan, key, inputs, file, flags)
 
 
@@ -89,7 +104,8 @@ def run(order: Order, clock: SystemClock) -> int:
 
 def run_with(order: Order, display: Display, clock: SystemClock) -> int:
     """Run an order, say how it ended, and return the exit code. Raises what stopped it."""
-    _log.info("run began", inputs=[os.fspath(path) for path in order.inputs], formats=order.plan.formats)
+    inputs = [show_path(each.path) for each in order.inputs.paths[:MOST_LOGGED]]
+    _log.info("run began", inputs=inputs, urls=len(order.inputs.urls), formats=order.plan.formats)
     outcome = conduct(order, display, clock)
     code = close_run(order.place, display, outcome, clock.now())
     _log.info("run ended", exit_code=code, stop=str(outcome.stop or ""))

@@ -18,26 +18,28 @@ import anyio.abc
 import structlog
 
 from batcher import killpoints
+from batcher.cli.connect import connect
 from batcher.cli.display import Display
 from batcher.cli.key import Key
 from batcher.cli.meter import Meter
 from batcher.cli.place import Place
+from batcher.cli.quotas import PLACES, amount
 from batcher.cli.settings import read_settings
 from batcher.clock import Dice, SystemClock
 from batcher.config import Settings
 from batcher.disk import Recording
 from batcher.engine import Engine, Pulse
 from batcher.errors import BatcherError, MachineRefuses, UsageError
-from batcher.files import WalkProblem, WalkRules, offload, private_directory, sweep_temporaries
+from batcher.files import Inputs, WalkProblem, WalkRules, offload, private_directory, sweep_temporaries
 from batcher.local_disk import LocalDisk
-from batcher.model import Job, Limits
+from batcher.model import LIMITED, Job, Limits
 from batcher.service import Service
-from batcher.service.grpc import open_grpc
 from batcher.stages.context import Plan
 from batcher.store.db import Database, open_database
 from batcher.store.table import Table
 from batcher.text import show_path
 
+NO_INPUTS = Inputs()
 CONFIG_SECONDS = 2.0  #: how often the configuration file is looked at for changed limits
 _SHOW_CURSOR = b"\x1b[?25h\r\n"
 _STOPPING = "Stopping: nothing new is sent, answers are awaited for up to 30 s. Once more: leave now."
@@ -53,7 +55,7 @@ class Order:
     settings: Settings
     plan: Plan
     key: Key
-    inputs: Sequence[Path] = ()
+    inputs: Inputs = NO_INPUTS
     config: Path | None = None  #: looked at for changed limits while the run goes on
     flags: Mapping[str, object] = field(default_factory=dict)  #: what was given on the command line
     seconds: float | None = None  #: end after so long with what is left
@@ -155,8 +157,7 @@ async def _open_table(path: Path) -> AsyncIterator[Database]:
 
 
 def _open_service(order: Order) -> AbstractAsyncContextManager[Service]:
-    settings = order.settings
-    return open_grpc(settings.host, order.key.value, ca_file=settings.ca_file, insecure=settings.insecure)
+    return connect(order.settings, order.key, order.plan.upload_concurrency + order.plan.collect_concurrency)
 
 
 async def _heed_signals(
@@ -218,8 +219,9 @@ def _take_limits(engine: Engine, display: Display, order: Order, limits: Limits)
         return limits
     if latest != limits:
         engine.set_limits(latest)
-        display.note(f"Limits are now {latest.pending:,} pending and {latest.stored:,} stored.")
-        _log.info("limits", pending=latest.pending, stored=latest.stored)
+        known = {name: getattr(latest, name) for name in LIMITED if getattr(latest, name) is not None}
+        display.note(f"Limits are now {', '.join(f'{amount(name, n)} {PLACES[name]}' for name, n in known.items())}.")
+        _log.info("limits", **known)
     return latest
 
 

@@ -7,9 +7,12 @@ import json
 from collections.abc import Iterable
 from typing import Protocol, TextIO
 
-from batcher.cli import words
+from batcher.cli import quotas, words
 from batcher.cli.meter import Snapshot
+from batcher.engine import Pulse
+from batcher.model import LIMITED
 from batcher.states import FACTS, State
+from batcher.store.reader import Counts
 from batcher.store.table import Move
 from batcher.text import show_text
 
@@ -118,7 +121,6 @@ class JsonView(PlainView):
 def status_facts(snapshot: Snapshot) -> dict[str, object]:
     """Return a snapshot for JSON."""
     counts, pulse = snapshot.counts, snapshot.pulse
-    foreign = (pulse.foreign_pending, pulse.foreign_stored) if pulse else (0, 0)
     return {
         "elapsed_seconds": round(snapshot.elapsed, 3),
         "files": counts.total.jobs,
@@ -127,11 +129,19 @@ def status_facts(snapshot: Snapshot) -> dict[str, object]:
         "done_before": snapshot.done_before,
         "failed_now": snapshot.now.failed,
         "bytes_per_second": round(snapshot.rate),
-        "pending": {"ours": counts.pending, "others": foreign[0], "limit": pulse.limits.pending if pulse else None},
-        "stored": {"ours": counts.held, "others": foreign[1], "limit": pulse.limits.stored if pulse else None},
+        "quotas": {name: _quota(name, counts, pulse) for name in LIMITED},
         "eta_seconds": None if snapshot.eta is None else round(snapshot.eta),
         "waiting": snapshot.waiting or None,
         "scanned": bool(pulse and pulse.scanned),
+    }
+
+
+def _quota(name: str, counts: Counts, pulse: Pulse | None) -> dict[str, object]:
+    return {
+        "ours": getattr(quotas.ours(counts), name),
+        "others": getattr(pulse.foreign, name) if pulse else 0,
+        "limit": getattr(pulse.limits, name) if pulse else None,
+        "binds": bool(pulse and pulse.lacking == name),
     }
 
 
@@ -145,19 +155,12 @@ def _cells(snapshot: Snapshot) -> list[str]:
         f"up {words.size(snapshot.rate)}/s",
     ]
     if pulse is not None:
-        cells += [
-            f"pending {_share(counts.pending, pulse.foreign_pending)}/{pulse.limits.pending:,}",
-            f"stored {_share(counts.held, pulse.foreign_stored)}/{pulse.limits.stored:,}",
-        ]
+        cells += [f"{name} {quotas.share(name, counts, pulse)}" for name in quotas.shown(pulse)]
     if snapshot.eta is not None:
         cells.append(f"ETA {words.span(snapshot.eta)}")
     if snapshot.waiting:
         cells.append(f"waiting: {show_text(snapshot.waiting)}")
     return cells
-
-
-def _share(ours: int, others: int) -> str:
-    return f"{ours}+{others}" if others else f"{ours}"
 
 
 def fold(cells: Iterable[str], width: int) -> list[str]:
@@ -206,9 +209,5 @@ def _service_cells(snapshot: Snapshot) -> list[str]:
     sending = counts.of([State.UPLOADING, State.SEALED]).jobs
     cells = [
         f"uploading {sending} at {words.size(snapshot.rate)}/s" if sending else "uploading 0",
-        f"pending {counts.pending + pulse.foreign_pending}/{pulse.limits.pending:,}",
-        f"stored {counts.held + pulse.foreign_stored}/{pulse.limits.stored:,}",
     ]
-    if pulse.foreign_stored:
-        cells.append(f"of others {pulse.foreign_pending}+{pulse.foreign_stored - pulse.foreign_pending}")
-    return cells
+    return cells + [f"{name} {quotas.share(name, counts, pulse)}" for name in quotas.shown(pulse)]

@@ -4,6 +4,8 @@ Only this package touches the user's files. What blocks says so and is run throu
 """
 
 from batcher.files.examine import Examination, Verdict, examine
+from batcher.files.flac import as_flac
+from batcher.files.inputs import Input, Inputs, gather, url_output
 from batcher.files.names import fold, output_name, with_suffix
 from batcher.files.offload import in_flight, offload
 from batcher.files.outputs import (
@@ -21,16 +23,20 @@ __all__ = [
     "EXTENSIONS",
     "Examination",
     "Found",
+    "Input",
+    "Inputs",
     "OutputError",
     "Recording",
     "Stat",
     "Verdict",
     "WalkProblem",
     "WalkRules",
+    "as_flac",
     "batches",
     "examine",
     "fold",
     "free_bytes",
+    "gather",
     "in_flight",
     "missing_outputs",
     "offload",
@@ -38,6 +44,7 @@ __all__ = [
     "output_name",
     "private_directory",
     "sweep_temporaries",
+    "url_output",
     "walk",
     "with_suffix",
     "write_output",

@@ -7,6 +7,7 @@ the meanings are gRPC's own (its guide to status codes says which of them its li
 import re
 
 from batcher.errors import Kind
+from batcher.model import Remedy
 from batcher.service import Verb
 
 _H, _L, _U, _S = Kind.HOPELESS, Kind.LATER, Kind.UNREACHABLE, Kind.STOP
@@ -81,3 +82,8 @@ def made_by_grpc(code: str, details: str) -> bool:
 
 def _is_about_money(code: str, details: str) -> bool:
     return code in _MONEY_CODES and bool(_NO_MONEY.search(details))
+
+
+def remedy(message: str) -> Remedy:
+    """Return what may help a file that failed with `message`: nothing says so but the word for the service's own fault."""
+    return Remedy.AGAIN if "internal" in message.lower() else Remedy.NONE

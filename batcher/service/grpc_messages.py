@@ -6,8 +6,9 @@ from datetime import datetime
 from google.protobuf.json_format import MessageToDict
 
 from batcher.errors import Kind, ServiceError
-from batcher.model import Part, RemoteObject, RemoteStatus, Survey, Transcript, Word
+from batcher.model import Part, Remedy, RemoteObject, RemoteStatus, Survey, Transcript, Word
 from batcher.options import GRPC_DEFAULT_MODEL, Options, Storage
+from batcher.service.grpc_errors import remedy
 from batcher.service.stubs import speech_service_pb2 as pb
 
 #: By the legacy documentation. Whatever else it may say one day is taken for work in progress.
@@ -78,10 +79,12 @@ def survey(files: Iterable[pb.TranscribeAsyncFileStatus]) -> Survey:
 
 def _remote_object(file: pb.TranscribeAsyncFileStatus) -> RemoteObject:
     created = file.created_time
+    status = STATUSES.get(file.status, RemoteStatus.PROCESSING)
     return RemoteObject(
         id=file.file_id,
         reference=file.reference_name,
-        status=STATUSES.get(file.status, RemoteStatus.PROCESSING),
+        status=status,
+        remedy=remedy(file.error_message) if status is RemoteStatus.FAILED else Remedy.NONE,
         error=file.error_message,
         created=created.seconds * 1000 + created.nanos // 1_000_000 if file.HasField("created_time") else None,
     )

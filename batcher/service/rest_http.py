@@ -178,6 +178,14 @@ def base_url(host_or_region: str, *, insecure: bool) -> str:
     return f"{parts.scheme}://{authority(parts)}"
 
 
+def check_address(host_or_region: str, *, ca_file: Path | None, insecure: bool) -> None:
+    """Raise the UsageError that connecting would raise; opens nothing."""
+    base = base_url(host_or_region, insecure=insecure)
+    _proxy(base)
+    if base.startswith("https:"):
+        _trusted(ca_file)
+
+
 def open_transport(base: str, *, ca_file: Path | None, connections: int) -> httpx.AsyncBaseTransport:
     """Return the pool of connections to `base`.
 

@@ -5,7 +5,7 @@ Under a loop with virtual time a night passes in a moment; the same seed gives t
 
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import anyio
 
@@ -17,10 +17,10 @@ from batcher.emulator.faults import Fault, Plan
 from batcher.emulator.objects import Config, Refusal
 from batcher.emulator.tally import Call
 from batcher.errors import Kind, ServiceError
-from batcher.model import Survey, Transcript
+from batcher.model import RemoteObject, RemoteStatus, Survey, Transcript
 from batcher.options import GRPC_DEFAULT_MODEL, Options
 from batcher.service import Audio, Seal, Service, Submission, Verb
-from batcher.service.grpc_errors import hint, sort
+from batcher.service.grpc_errors import hint, remedy, sort
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ class _Simulated:
         with _sorted(Verb.SURVEY):
             objects = faults.survey(self._account(), fault)
         await self._answer(Call.SURVEY, fault, Verb.SURVEY)
-        return Survey(tuple(objects))
+        return Survey(tuple(map(_judged, objects)))
 
     async def fetch(self, remote: str) -> Transcript:
         """Return the words of a completed file."""
@@ -161,6 +161,11 @@ def _sorted(verb: Verb) -> Iterator[None]:
         kind = sort(refusal.code, refusal.message, verb)
         said = hint(refusal.code, refusal.message) if kind is Kind.STOP else ""
         raise ServiceError(kind, f"{refusal.code}: {refusal.message}", code=refusal.code, hint=said) from refusal
+
+
+def _judged(listed: RemoteObject) -> RemoteObject:
+    """Return an object with what may help it, as the wire's implementation reads it from the message."""
+    return replace(listed, remedy=remedy(listed.error)) if listed.status is RemoteStatus.FAILED else listed
 
 
 def to_config(options: Options) -> Config:

@@ -13,8 +13,8 @@ def about(job: Job, stored: Stored, batch: str) -> About:
     return About(
         name=show_path(job.path.rpartition(b"/")[2]),
         path=job.path,
-        size=job.size,
-        sha256=job.digest.hex() if job.digest else None,
+        size=None if job.url else job.size,
+        sha256=job.digest.hex() if job.digest and not job.url else None,
         duration_ms=job.duration_ms,
         options=json.loads(stored.options),
         api=stored.api,

@@ -8,6 +8,7 @@ from batcher.errors import BatcherError, Kind, MachineRefuses, ServiceError
 from batcher.files import OutputError
 from batcher.killpoints import reach
 from batcher.model import Cause, Job, Transcript
+from batcher.policy import second_chance
 from batcher.render import About, render
 from batcher.stages.about import about
 from batcher.stages.context import COLLECTED, Context
@@ -113,14 +114,14 @@ class Collect:
         await self._fire(job, Event.WRITTEN, None)
 
     async def _clear(self, job: Job) -> None:
-        """Delete what failed or was cancelled; once, an internal error of the service is forgiven."""
+        """Delete what failed or was cancelled; what there is a remedy for is sent once more."""
         await self._delete(job)
-        forgivable = job.cause == Cause.SERVICE and "internal" in (job.reason or "").lower()
-        if job.state is State.FAILING and forgivable and not job.forgiven:
-            facts = {"forgiven": 1, "cause": None, "remote": None}
-            await self._fire(job, Event.FORGIVEN, f"once more after: {job.reason}", facts)
-        else:
+        facts = second_chance(job, may_convert=self._context.plan.convert)
+        if facts is None:
             await self._fire(job, Event.CLEARED, job.reason)
+        else:
+            facts = {"cause": None, "remedy": None, "remote": None, "not_before": 0, **facts}
+            await self._fire(job, Event.FORGIVEN, f"once more after: {job.reason}", facts)
 
     async def _delete(self, job: Job) -> None:
         if job.remote is not None:
@@ -139,7 +140,7 @@ class Collect:
             facts = {"not_before": context.backoff("collect", job.failures + 1), "failures": job.failures + 1}
             await self._fire(job, Event.REOPENED, str(error), facts)
         else:
-            await self._defer(job, str(error))
+            await self._defer(job, str(error), counted=error.kind is not Kind.RATE)
 
     async def _delete_extra(self, remote: str, failures: int) -> None:
         context = self._context
@@ -162,9 +163,9 @@ class Collect:
 
         await self._context.table.transact(work)
 
-    async def _defer(self, job: Job, reason: str) -> None:
-        failures = job.failures + 1
-        at = self._context.backoff("collect", failures)
+    async def _defer(self, job: Job, reason: str, *, counted: bool = True) -> None:
+        failures = job.failures + counted
+        at = self._context.backoff("collect", max(1, failures))
         await self._context.table.transact(lambda ledger: jobs.defer(ledger, job, at, failures, reason))
 
     async def broke(self, item: Job | Extra, error: Exception) -> None:

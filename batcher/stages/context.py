@@ -50,6 +50,7 @@ class Plan:
     collect_concurrency: int = 16
     max_failures: int = 8  #: tries of one job before it fails for good
     free_space: int = 64 * 1024 * 1024  #: below this nothing new is started
+    convert: bool = True  #: what the service cannot decode is sent once more as FLAC
     admit: bool = True  #: False: finish what is at the service, send nothing new
     scan: bool = True
 
@@ -123,6 +124,7 @@ class Context:
     short_of_space: bool = False  #: this machine has too little disk space to start anything
     last_trouble: str = ""  #: what the service last failed with, for the display
     why_waiting: str = ""  #: what keeps the next job from being sent, for the display
+    lacking: str = ""  #: the limit that keeps it from being sent, a name of `model.LIMITED`
     stop_reason: BatcherError | None = None
     stopping: Event = field(default_factory=Event)
 

@@ -7,12 +7,14 @@ from typing import cast
 import anyio
 
 from batcher.errors import AccountRefused, Kind, ServiceError
-from batcher.judgement import Judgement, Scene, Settle
+from batcher.judgement import Finding, Judgement, Scene, Settle
 from batcher.killpoints import reach
+from batcher.model import Remedy
 from batcher.stages.context import COLLECTED, Context
 from batcher.states import Event
 from batcher.store import jobs, survey
 from batcher.store.table import Ledger
+from batcher.text import show_path
 
 #: A service that was never reached for this long ends the run; one that went away is waited for.
 NEVER_REACHED_SECONDS = 120.0
@@ -79,7 +81,8 @@ class Poll:
         self._context.service_failed(error)
         self._context.reach.away = error.kind is Kind.UNREACHABLE
         waited = anyio.current_time() - self._started
-        if not self._context.reach.ever and error.kind is not Kind.STOP and waited >= NEVER_REACHED_SECONDS:
+        answered = error.kind in (Kind.STOP, Kind.RATE)
+        if not self._context.reach.ever and not answered and waited >= NEVER_REACHED_SECONDS:
             self._context.stop(_never_reached(error))
 
     def _learn(self, judgement: Judgement, scene: Scene) -> None:
@@ -87,9 +90,10 @@ class Poll:
         for finding in judgement.findings:
             if finding.event is Event.COMPLETED:
                 context.residence.completed((scene.began - finding.job.since) / 1000)
-        if scene.survey.complete:
-            context.headroom.observe(judgement, scene.began)
-            context.bells.upload.ring()
+            elif finding.facts.get("remedy") is Remedy.STOP and finding.job.session == scene.session:
+                context.stop(_account_failed(finding))
+        context.headroom.observe(judgement, scene.began, complete=scene.survey.complete)
+        context.bells.upload.ring()
         if judgement.extras:
             context.bells.collect.ring()
 
@@ -162,6 +166,13 @@ def look_out(ledger: Ledger, settle: Settle) -> Outlook:
         unfinished=survey.unfinished(ledger),
         collecting=jobs.exists(ledger, COLLECTED) or survey.any_extra(ledger),
         unsettled=bool(ledger.rows(_UNSETTLED)),
+    )
+
+
+def _account_failed(finding: Finding) -> AccountRefused:
+    return AccountRefused(
+        f"the service accepted {show_path(finding.job.path)} and then failed it: {finding.detail}",
+        hint="Mend what it names (the balance, the budget, the model) and run the same command again; nothing is lost.",
     )
 
 

@@ -6,7 +6,7 @@ from functools import partial
 import anyio
 
 from batcher.disk import Recording
-from batcher.errors import AccountRefused, Kind, ServiceError, SourceChanged, SourceError
+from batcher.errors import AccountRefused, Kind, MachineRefuses, ServiceError, SourceChanged, SourceError
 from batcher.killpoints import reach
 from batcher.model import Cause, Job
 from batcher.options import Options
@@ -33,15 +33,14 @@ class Upload:
     async def claim(self, places: int, busy: Collection[object]) -> Sequence[Job]:
         """Claim what the quota allows now."""
         context = self._context
-        context.why_waiting = self._obstacle()
+        context.why_waiting, context.lacking = self._obstacle(), ""
         if context.why_waiting or context.draining or not context.plan.admit:
             return []
         room = context.headroom.room(context.clock.now())
         claimed = await context.table.transact(partial(claim, batch=context.batch, room=room, places=places, busy=busy))
         reach("claimed")
-        if not claimed and await context.table.transact(_any_due):
-            context.why_waiting = f"room for {room.pending} pending and {room.stored} stored files is taken"
-        return claimed
+        context.lacking = claimed.lacking
+        return claimed.jobs
 
     def _obstacle(self) -> str:
         """Return why nothing may be sent now, or nothing."""
@@ -109,6 +108,8 @@ class _Sending:
         except SourceError as error:
             facts = {"cause": Cause.SOURCE}
             await self._fire(State.UPLOADING, Event.UNREADABLE, str(error), facts)
+        except MachineRefuses as error:
+            await self._no_space(str(error))
         except ServiceError as error:
             await self._failed(error)
         except anyio.get_cancelled_exc_class():
@@ -122,7 +123,8 @@ class _Sending:
         assert job.reference is not None
         async with context.disk.recording(job) as recording:
             self._recording = recording
-            return await context.service.submit(Submission(job.reference, self._options, recording), self._seal)
+            submission = Submission(job.reference, self._options, recording, job.url)
+            return await context.service.submit(submission, self._seal)
 
     async def _seal(self) -> None:
         """Make durable that the service may accept the attempt from here on."""
@@ -158,6 +160,7 @@ class _Sending:
         if event is Event.REJECTED:
             facts["cause"] = Cause.REFUSED if error.kind is Kind.HOPELESS else Cause.SERVICE
         await self._fire(state, event, str(error), facts)
+        context.headroom.doubt()  # an upload without a transcription takes room, and no job accounts for it
         context.service_failed(error)
         if error.kind is Kind.HOPELESS and context.refusals.refused(str(error)):
             context.stop(_same_refusal_for_all(error))
@@ -171,6 +174,12 @@ class _Sending:
             return
         facts = {"failures": failures, "not_before": context.backoff("upload", failures)}
         await context.table.transact(lambda ledger: jobs.start_over(ledger, job, Event.SOURCE_CHANGED, reason, facts))
+
+    async def _no_space(self, reason: str) -> None:
+        """Wait for space to convert the recording in; whoever watches the disk ends a run in which none comes."""
+        context = self._context
+        context.short_of_space = True
+        await self._fire(State.UPLOADING, Event.POSTPONED, reason, {"not_before": context.backoff("upload", 1)})
 
     async def put_back(self, reason: str) -> None:
         """Record that nobody works on this attempt any more: free to go again, or uncertain."""
@@ -206,10 +215,6 @@ class _Sending:
 
         moved = await self._context.table.transact(work)
         assert moved, f"job {self._job.id} left {source} while it was being sent"
-
-
-def _any_due(ledger: Ledger) -> bool:
-    return bool(jobs.due(ledger, [State.WAITING], 1))
 
 
 def _same_refusal_for_all(error: ServiceError) -> AccountRefused:

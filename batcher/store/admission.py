@@ -12,7 +12,7 @@ from hashlib import blake2b
 from typing import cast
 
 from batcher.files.names import fold, with_suffix
-from batcher.model import Cause, Job
+from batcher.model import Cause, Job, is_url
 from batcher.states import Event, State, accepts
 from batcher.store import jobs
 from batcher.store.table import Ledger
@@ -62,7 +62,7 @@ def scanned(ledger: Ledger, candidates: Iterable[Candidate], options: str) -> Sc
 
 def _insert(ledger: Ledger, candidate: Candidate, options: str) -> None:
     output = _free_output(ledger, candidate)
-    shared = _compare_siblings(ledger, candidate.size, 0)
+    shared = not is_url(candidate.path) and _compare_siblings(ledger, candidate.size, 0)
     values = (candidate.path, output, fold(output), candidate.size, candidate.mtime_ns, options)
     ledger.rows(_INSERT, (*values, ledger.now, ledger.now, shared))
 

@@ -8,10 +8,11 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import cast
 
-from batcher.model import Job, Room
+from batcher.errors import UsageError
+from batcher.model import NOTHING, Job, Load
 from batcher.reference import Reference, fingerprint
-from batcher.states import HELD_STATES, PENDING_STATES, Event, State
-from batcher.store import jobs
+from batcher.states import FACTS, HELD_STATES, Event, State
+from batcher.store import jobs, survey
 from batcher.store.table import Ledger
 
 
@@ -23,28 +24,74 @@ class Batch:
     session: int
 
 
-def begin_session(ledger: Ledger, new_id: str) -> Batch:
-    """Return the batch of this table with the number of this run; a new table becomes batch `new_id`."""
+def begin_session(ledger: Ledger, new_id: str, api: str) -> Batch:
+    """Return the batch of this table with the number of this run; a new table becomes batch `new_id`.
+
+    Raises:
+        UsageError: something of the batch is at the service through another API, which `api` cannot see. It would
+            be taken for lost, sent again, and billed again.
+    """
     ledger.rows(
-        "INSERT INTO batch (id, created) SELECT ?, ? WHERE NOT EXISTS (SELECT 1 FROM batch)", (new_id, ledger.now)
+        "INSERT INTO batch (id, created, api) SELECT ?, ?, ? WHERE NOT EXISTS (SELECT 1 FROM batch)",
+        (new_id, ledger.now, api),
     )
-    rows = ledger.rows("UPDATE batch SET session = session + 1 RETURNING id, session")
+    ((before,),) = ledger.rows("SELECT api FROM batch")
+    held = jobs.count(ledger, HELD_STATES) + survey.count_extras(ledger)
+    if before != api and held:
+        raise UsageError(
+            f"{held:,} of this batch are at the service through its {before} API, where the {api} API cannot see them",
+            hint=f"Run the same command with --api {before} until they are done; then the API may change.",
+        )
+    rows = ledger.rows("UPDATE batch SET session = session + 1, api = ? RETURNING id, session", (api,))
     return Batch(*cast("tuple[str, int]", rows[0]))
 
 
-def free_places(ledger: Ledger, room: Room) -> int:
-    """Return how many more jobs may be submitted."""
-    pending = room.pending - jobs.count(ledger, PENDING_STATES)
-    stored = room.stored - jobs.count(ledger, HELD_STATES)
-    return max(0, min(pending, stored))
+_HELD = """
+    SELECT state, count(*), sum(files), sum(bytes) FROM job
+    WHERE state IN (SELECT value FROM json_each(?)) GROUP BY state
+"""
 
 
-def claim(ledger: Ledger, batch: Batch, room: Room, places: int, busy: Collection[object] = ()) -> list[Job]:
-    """Take up to `places` waiting jobs, none of them `busy`, into upload, each with the reference of its new attempt on record."""
-    free = min(places, free_places(ledger, room))
-    if free <= 0:
-        return []
-    return [_claim_one(ledger, batch, job) for job in jobs.due(ledger, [State.WAITING], free, busy)]
+def held(ledger: Ledger) -> Load:
+    """Return what the jobs of this batch may hold at the service."""
+    load = NOTHING
+    rows = cast("list[tuple[str, int, int, int]]", ledger.rows(_HELD, (jobs.json_array(HELD_STATES),)))
+    for state, number, files, size in rows:
+        load = load.plus(Load(number if FACTS[State(state)].pending else 0, number, files, size))
+    return load
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The jobs that were claimed, and what the next one found no room for: a name of `LIMITED`, or nothing."""
+
+    jobs: list[Job]
+    lacking: str = ""
+
+
+def claim(ledger: Ledger, batch: Batch, room: Load, places: int, busy: Collection[object] = ()) -> Claim:
+    """Take up to `places` waiting jobs, none of them `busy`, into upload, each with the reference of its new attempt on record.
+
+    Jobs go in the order in which they are due. One that would fit if we held nothing is waited for, so that no
+    stream of small recordings starves a large one; one that others leave no room for lets the next ones pass.
+    """
+    if places <= 0:
+        return Claim([])
+    free = room.minus(held(ledger))
+    claimed: list[Job] = []
+    wanted = min(places, max(0, min(free.pending, free.stored)) + 1)  # the one too many tells what is lacking
+    for job in jobs.due_within(ledger, room, wanted, busy):
+        lacking = job.load.lacking(free)
+        if lacking:
+            return Claim(claimed, lacking)
+        free = free.minus(job.load)
+        claimed.append(_claim_one(ledger, batch, job))
+    return Claim(claimed, "" if claimed else _kept_out(ledger, room))
+
+
+def _kept_out(ledger: Ledger, room: Load) -> str:
+    """Return what others leave too little of for the next job, or nothing when no job is due."""
+    return next((job.load.lacking(room) for job in jobs.due(ledger, [State.WAITING], 1)), "")
 
 
 def _claim_one(ledger: Ledger, batch: Batch, job: Job) -> Job:

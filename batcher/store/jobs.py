@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from typing import cast
 
-from batcher.model import Cause, Job
+from batcher.model import Cause, Job, Load
 from batcher.states import NEXT, Event, State, accepts
 from batcher.store.table import Ledger, Move
 
@@ -14,7 +14,9 @@ Facts = Mapping[str, object]
 NO_FACTS: Facts = {}
 
 #: Columns that a transition may set beside the state.
-_FACTS = frozenset(field.name for field in fields(Job)) - {"id", "path", "state", "since", "reason", "created"}
+_FACTS = frozenset(field.name for field in fields(Job)) - {
+    "id", "path", "state", "since", "reason", "created", "files", "bytes",
+}  # fmt: skip
 
 
 def to_job(row: Iterable[object]) -> Job:
@@ -23,6 +25,7 @@ def to_job(row: Iterable[object]) -> Job:
     # Frozen for everyone else; here the database's plain values get their types back.
     object.__setattr__(job, "state", State(job.state))
     object.__setattr__(job, "compare", bool(job.compare))
+    object.__setattr__(job, "convert", bool(job.convert))
     object.__setattr__(job, "cancel_wanted", bool(job.cancel_wanted))
     return job
 
@@ -62,6 +65,21 @@ def due(ledger: Ledger, states: Iterable[State], places: int, busy: Iterable[obj
         parameters = {"state": state, "now": ledger.now, "except": in_hand, "places": places - len(found)}
         found += [to_job(row) for row in ledger.rows(_DUE, parameters)]
     return found
+
+
+_DUE_WITHIN = f"""
+    SELECT {COLUMNS} FROM job
+    WHERE state = 'waiting' AND not_before <= :now AND id NOT IN (SELECT value FROM json_each(:except))
+      AND files <= :files AND bytes <= :bytes
+    ORDER BY not_before, id LIMIT :places
+"""  # noqa: S608
+
+
+def due_within(ledger: Ledger, room: Load, places: int, busy: Iterable[object] = ()) -> list[Job]:
+    """Return up to `places` waiting jobs whose time has come, each of which by itself fits into `room`."""
+    parameters = {"now": ledger.now, "except": json_array(busy), "places": places}
+    rows = ledger.rows(_DUE_WITHIN, parameters | {"files": room.files, "bytes": room.bytes})
+    return [to_job(row) for row in rows]
 
 
 _NEXT_DUE = "SELECT min(not_before) FROM job WHERE state = :state AND not_before > :now"
@@ -143,6 +161,8 @@ def start_over(ledger: Ledger, job: Job, event: Event, detail: str | None = None
         "not_before": 0,
         "failures": 0,
         "forgiven": 0,
+        "convert": 0,
+        "remedy": None,
         "digest": None,
         "compare": 1,
         "cause": None,

@@ -72,6 +72,12 @@ def any_extra(ledger: Ledger) -> bool:
     return bool(ledger.rows("SELECT 1 FROM extra LIMIT 1"))
 
 
+def count_extras(ledger: Ledger) -> int:
+    """Return how many extras are left to delete."""
+    ((extras,),) = ledger.rows("SELECT count(*) FROM extra")
+    return cast("int", extras)
+
+
 def drop_extra(ledger: Ledger, remote: str) -> None:
     """Forget an extra that is gone from the service."""
     ledger.rows("DELETE FROM extra WHERE remote = ?", (remote,))
@@ -87,5 +93,4 @@ def unfinished(ledger: Ledger) -> int:
     """Count what is not over yet: jobs that are not in a final state, and extras."""
     rows = ledger.rows("SELECT state, jobs FROM tally")
     open_jobs = sum(number for state, number in cast("list[tuple[str, int]]", rows) if state not in FINAL_STATES)
-    ((extras,),) = ledger.rows("SELECT count(*) FROM extra")
-    return open_jobs + cast("int", extras)
+    return open_jobs + count_extras(ledger)

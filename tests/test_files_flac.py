@@ -11,10 +11,9 @@ import anyio
 import av
 import pytest
 
-from batcher import flac
 from batcher.errors import MachineRefuses, SourceError
-from batcher.files import sweep_temporaries
-from batcher.flac import as_flac
+from batcher.files import flac, sweep_temporaries
+from batcher.files.flac import as_flac
 
 pytestmark = pytest.mark.anyio
 

@@ -1,0 +1,100 @@
+"""What a run is to look through: directories, single recordings, and URLs, from the command line and from lists.
+
+The outputs of what lies below a root mirror it. A directory is its own root, a single recording belongs to its
+directory, and the entries of all lists together to the deepest directory that holds them all.
+"""
+
+import os
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from urllib.parse import unquote_to_bytes, urlsplit
+
+from batcher.errors import UsageError
+from batcher.files.names import output_name
+from batcher.files.reasons import why
+from batcher.text import show_path
+
+URL_CHARACTERS = 4096  #: the longest URL that the service takes
+_URL = re.compile(rb"https?://[^\s/]\S*")
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """A directory or a file to look into, and the root that its outputs mirror. Both are absolute."""
+
+    path: bytes
+    root: bytes
+    listed: bool = False  #: from a list: that it is missing concerns this entry alone
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """Everything a run is to look through, in the order given."""
+
+    paths: tuple[Input, ...] = ()
+    urls: tuple[bytes, ...] = ()
+
+    @property
+    def roots(self) -> list[bytes]:
+        """Return the roots, each once, in order."""
+        return list(dict.fromkeys(each.root for each in self.paths))
+
+
+def gather(arguments: Sequence[str], lists: Sequence[str] = ()) -> Inputs:
+    """Return what the command line names and what stands in lists, one to a line, ``-`` being standard input. Blocks.
+
+    Raises:
+        UsageError: an argument that is no URL does not exist, or a list cannot be read. A listed file that does
+            not exist is no error here: the scan tells of it, and the others go on.
+    """
+    named = [os.fsencode(argument) for argument in arguments]
+    listed = [line for name in lists for line in _lines(name)]
+    paths = [_argument(entry) for entry in named if not names_url(entry)]
+    paths += _entries([entry for entry in listed if not names_url(entry)])
+    urls = dict.fromkeys(entry for entry in (*named, *listed) if names_url(entry))
+    return Inputs(tuple(paths), tuple(urls))
+
+
+def names_url(entry: bytes) -> bool:
+    """Tell a URL that the service can fetch by itself from the name of a file."""
+    return len(entry) <= URL_CHARACTERS and _URL.fullmatch(entry) is not None
+
+
+def url_output(url: bytes) -> str:
+    """Return where the outputs of a URL go: below its host, without what comes after a question mark."""
+    parts = urlsplit(url)
+    return output_name((parts.hostname or b"url") + b"/" + unquote_to_bytes(parts.path).lstrip(b"/"))
+
+
+def _argument(entry: bytes) -> Input:
+    path = os.path.abspath(entry)
+    if not os.path.exists(path):
+        raise UsageError(f"there is no {show_path(entry)}", hint="Check the spelling of the input.")
+    return Input(path, path if os.path.isdir(path) else os.path.dirname(path))
+
+
+def _entries(entries: Sequence[bytes]) -> list[Input]:
+    paths = [os.path.abspath(entry) for entry in entries]
+    homes = [path if os.path.isdir(path) else os.path.dirname(path) for path in paths]
+    root = os.path.commonpath(homes) if homes else b""
+    return [Input(path, root, listed=True) for path in paths]
+
+
+def _lines(name: str) -> Iterator[bytes]:
+    """Yield the entries of a list; empty lines are none."""
+    for line in _read(name).removeprefix(_BYTE_ORDER_MARK).split(b"\n"):
+        if entry := line.removesuffix(b"\r"):
+            yield entry
+
+
+def _read(name: str) -> bytes:
+    try:
+        if name == "-":
+            return sys.stdin.buffer.read()
+        with open(name, "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise UsageError(f"the list {show_path(os.fsencode(name))} cannot be read: {why(error)}") from error
