@@ -27,8 +27,8 @@ types: $(STAMP) ## mypy, strict
 unit: $(STAMP) ## the tests
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadscope
 
-demo: $(STAMP) ## recordings to transcripts on this machine, no key needed
-	$(BIN)/batcher demo -o demo-out
+demo: $(STAMP) ## recordings to transcripts on this machine, no key needed: make demo API=grpc
+	$(BIN)/batcher demo -o demo-out --api $(or $(API),rest)
 
 sim: $(STAMP) ## simulated nights: make sim N=500 SEED=0
 	$(BIN)/python -m tests.simulation $(or $(N),100) $(or $(SEED),0)

@@ -321,11 +321,12 @@ def environment_names() -> set[str]:
 
 
 def _merged(below: Values, above: Values) -> dict[str, object]:
-    """Return both, `above` counting more; tables are merged key by key."""
+    """Return both, `above` counting more; tables are merged key by key, and so are tables in them."""
     merged = {**below, **above}
-    lower, upper = below.get(TABLE), above.get(TABLE)
-    if isinstance(lower, Mapping) and isinstance(upper, Mapping):
-        merged[TABLE] = {**lower, **upper}
+    for key in below.keys() & above.keys():
+        lower, upper = below[key], above[key]
+        if isinstance(lower, Mapping) and isinstance(upper, Mapping):
+            merged[key] = _merged(lower, upper)
     return merged
 
 

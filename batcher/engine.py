@@ -43,6 +43,7 @@ class Pulse:
     lacking: str  #: the limit that keeps the next job from being sent, a name of `LIMITED`
     foreign: Load  #: what others hold
     limits: Limits
+    lingering: bool  #: all is done but one last look, see `Context.lingering`
     draining: bool
     scanned: bool
 
@@ -149,6 +150,7 @@ class Engine:
             lacking=context.lacking,
             foreign=context.headroom.foreign,
             limits=context.headroom.limits,
+            lingering=context.lingering,
             draining=context.draining,
             scanned=context.scanned.is_set(),
         )

@@ -76,7 +76,12 @@ class ServiceError(BatcherError):
     `code` is the wire's own word (``RESOURCE_EXHAUSTED``, ``429 limit_exceeded``), `kind` its meaning.
     """
 
-    def __init__(self, kind: Kind, message: str, *, code: str = "", hint: str = "") -> None:
+    #: After a submission: audio that nothing uses may be at the service, or show up there.
+    loose = False
+
+    def __init__(self, kind: Kind, message: str, *, code: str = "", hint: str = "", answered: bool = False) -> None:
         super().__init__(message, hint=hint)
         self.kind = kind
         self.code = code
+        #: The service itself said so, in its own form: whatever is wrong, it was reached.
+        self.answered = answered

@@ -13,9 +13,6 @@ from batcher.states import HELD_STATES, Event, State
 
 _PREFERENCE = (RemoteStatus.COMPLETED, RemoteStatus.PROCESSING, RemoteStatus.QUEUED, RemoteStatus.FAILED)
 
-#: States in which nothing at the service can still need the audio that was uploaded for the job's present attempt.
-_AUDIO_USED = frozenset({State.STORED, State.FAILING, State.CANCELLING})
-
 
 @dataclass(frozen=True, slots=True)
 class Settle:
@@ -130,8 +127,11 @@ def _is_bare(remote: RemoteObject) -> bool:
 
 
 def _may_be_needed(job: Job, remote: RemoteObject) -> bool:
-    """Tell whether bare audio may be that of a transcription which this look does not show, or not yet."""
-    return _is_bare(remote) and _is_of(job, remote) and job.state not in _AUDIO_USED
+    """Tell bare audio of a held job's present attempt: a transcription that this look does not show may use it.
+
+    Where none does any more, the job itself deletes it together with its transcription.
+    """
+    return _is_bare(remote) and _is_of(job, remote)
 
 
 def _worth(job: Job, remote: RemoteObject) -> tuple[bool, int, int]:

@@ -24,7 +24,8 @@ def service(*arguments: str, report: Path | None = None) -> Iterator[Mapping[str
         url = json.loads(process.stdout.readline())["grpc"]
         clean = {name: value for name, value in os.environ.items() if not name.startswith("BATCHER_")}
         try:
-            yield clean | {"SONIOX_API_KEY": "k", "BATCHER_HOST": url, "BATCHER_CONFIG": os.devnull}
+            settings = {"BATCHER_API": "grpc", "BATCHER_HOST": url, "BATCHER_CONFIG": os.devnull}
+            yield clean | {"SONIOX_API_KEY": "k"} | settings
         finally:
             process.terminate()
         assert process.wait(10) == 0

@@ -11,28 +11,33 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from random import Random
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from batcher.emulator.account import Account
 from batcher.emulator.knobs import Knobs
 from batcher.emulator.recognizers import echo_text
-from batcher.emulator.server import EmulatorSettings, serve
+from batcher.emulator.rest_account import RestAccount
+from batcher.emulator.server import EmulatorSettings, Running, serve
 
 KEY = "a-key-of-the-tests"
 T = TypeVar("T")
 
 
+A = TypeVar("A", Account, RestAccount)
+
+
 @dataclass(frozen=True, slots=True)
-class Emulated:
+class Emulated(Generic[A]):
     """An emulator on a loop of its own thread, behind real sockets."""
 
     url: str
-    account: Account
+    api: str
+    account: A
     portal: BlockingPortal
 
-    def ask(self, question: Callable[[Account], T]) -> T:
+    def ask(self, question: Callable[[A], T]) -> T:
         """Run a function of the account on the emulator's own thread, so that nothing changes meanwhile."""
         return self.portal.call(question, self.account)
 
@@ -43,7 +48,8 @@ class Emulated:
     def environment(self) -> dict[str, str]:
         """Return the environment in which batcher talks to this emulator."""
         clean = {name: value for name, value in os.environ.items() if not name.startswith("BATCHER_")}
-        return clean | {"SONIOX_API_KEY": KEY, "BATCHER_HOST": self.url, "BATCHER_API": "grpc"}
+        settings = {"BATCHER_HOST": self.url, "BATCHER_API": self.api, "BATCHER_REQUESTS_PER_MINUTE": "0"}
+        return clean | {"SONIOX_API_KEY": KEY} | settings
 
     def run(self, *arguments: str | Path, timeout: float = 60) -> subprocess.CompletedProcess[str]:
         """Run batcher to its end."""
@@ -74,14 +80,27 @@ class Emulated:
 
 
 @contextmanager
-def emulated(knobs: Knobs | None = None) -> Iterator[Emulated]:
-    """Run an emulator with the echo recognizer for the length of the block."""
+def _running(knobs: Knobs | None) -> Iterator[tuple[Running, BlockingPortal]]:
     settings = EmulatorSettings(knobs=knobs or Knobs())
     with (
         start_blocking_portal() as portal,
         portal.wrap_async_context_manager(serve(settings)) as running,
     ):
-        yield Emulated(running.grpc_url, running.core.account(KEY), portal)
+        yield running, portal
+
+
+@contextmanager
+def emulated(knobs: Knobs | None = None) -> Iterator[Emulated[Account]]:
+    """Run an emulator with the echo recognizer for the length of the block; batcher talks gRPC with it."""
+    with _running(knobs) as (running, portal):
+        yield Emulated(running.grpc_url, "grpc", running.core.account(KEY), portal)
+
+
+@contextmanager
+def emulated_rest(knobs: Knobs | None = None) -> Iterator[Emulated[RestAccount]]:
+    """Run an emulator as `emulated` does; batcher talks REST with it."""
+    with _running(knobs) as (running, portal):
+        yield Emulated(running.rest_url, "rest", running.core.rest(KEY), portal)
 
 
 def make_recordings(folder: Path, count: int, *, seed: int = 0) -> dict[str, bytes]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from batcher.emulator.account import Account
 from batcher.emulator.knobs import Knobs
 from tests.cli_tools import call, events, follow, service
 from tests.emulated import KEY, Emulated, emulated, make_recordings
@@ -18,20 +19,20 @@ DAMAGED = Path(__file__).parents[1] / "batcher" / "demo" / "recordings" / "damag
 
 
 @pytest.fixture(scope="module")
-def endless() -> Iterator[Emulated]:
+def endless() -> Iterator[Emulated[Account]]:
     """Return a service at which no job ever ends."""
     with emulated(ENDLESS) as emulator:
         yield emulator
 
 
 @pytest.fixture(scope="module")
-def quick() -> Iterator[Emulated]:
+def quick() -> Iterator[Emulated[Account]]:
     """Return a service at which every job ends at once."""
     with emulated(QUICK) as emulator:
         yield emulator
 
 
-def test_without_a_key_nothing_is_made_and_the_exit_code_is_5(quick: Emulated, tmp_path: Path) -> None:
+def test_without_a_key_nothing_is_made_and_the_exit_code_is_5(quick: Emulated[Account], tmp_path: Path) -> None:
     """The message says what to type, and OUT does not even exist afterwards."""
     make_recordings(tmp_path / "in", 1)
     environment = quick.environment() | {
@@ -45,7 +46,7 @@ def test_without_a_key_nothing_is_made_and_the_exit_code_is_5(quick: Emulated, t
 
 
 def test_an_unknown_key_of_the_configuration_is_refused_and_the_valid_ones_are_named(
-    quick: Emulated, tmp_path: Path
+    quick: Emulated[Account], tmp_path: Path
 ) -> None:
     """The nearest one comes first."""
     make_recordings(tmp_path / "in", 1)
@@ -57,7 +58,7 @@ def test_an_unknown_key_of_the_configuration_is_refused_and_the_valid_ones_are_n
     assert "the nearest first: max_pending" in result.stderr
 
 
-def test_a_missing_input_is_a_usage_error_before_anything_is_made(quick: Emulated, tmp_path: Path) -> None:
+def test_a_missing_input_is_a_usage_error_before_anything_is_made(quick: Emulated[Account], tmp_path: Path) -> None:
     """A typing mistake leaves no empty batch behind."""
     result = quick.run("run", tmp_path / "nowhere", "-o", tmp_path / "out")
     assert result.returncode == 2
@@ -65,7 +66,7 @@ def test_a_missing_input_is_a_usage_error_before_anything_is_made(quick: Emulate
     assert not (tmp_path / "out").exists()
 
 
-def test_everything_done_is_0_and_the_key_is_nowhere(quick: Emulated, tmp_path: Path) -> None:
+def test_everything_done_is_0_and_the_key_is_nowhere(quick: Emulated[Account], tmp_path: Path) -> None:
     """The closing line counts, and neither the outputs, the table nor the log hold the key."""
     make_recordings(tmp_path / "in", 3)
     result = quick.run("run", tmp_path / "in", "-o", tmp_path / "out", "--log-level", "debug")
@@ -90,7 +91,7 @@ def test_a_failure_is_3_also_when_it_is_from_before(tmp_path: Path) -> None:
     assert "failed 1 (0 now):" in runs[1].stdout
 
 
-def test_a_link_to_nothing_and_a_pipe_are_told_and_are_no_failure(quick: Emulated, tmp_path: Path) -> None:
+def test_a_link_to_nothing_and_a_pipe_are_told_and_are_no_failure(quick: Emulated[Account], tmp_path: Path) -> None:
     """They are no recordings, so the run that finished everything else exits 0."""
     make_recordings(tmp_path / "in", 1)
     (tmp_path / "in" / "a.wav").symlink_to("nowhere")
@@ -101,7 +102,7 @@ def test_a_link_to_nothing_and_a_pipe_are_told_and_are_no_failure(quick: Emulate
     assert "a.wav: a link to nothing" in result.stdout
 
 
-def test_beside_an_active_run_others_read_and_ask_but_a_second_run_is_6(endless: Emulated, tmp_path: Path) -> None:
+def test_beside_an_active_run_others_read_and_ask_but_a_second_run_is_6(endless: Emulated[Account], tmp_path: Path) -> None:
     """Status, list and show read; cancel leaves a request that the run carries out; a second run exits 6."""
     make_recordings(tmp_path / "in", 3)
     out = tmp_path / "out"
@@ -127,7 +128,7 @@ def test_beside_an_active_run_others_read_and_ask_but_a_second_run_is_6(endless:
     process.communicate()
 
 
-def test_names_and_reasons_cannot_touch_the_terminal(quick: Emulated, tmp_path: Path) -> None:
+def test_names_and_reasons_cannot_touch_the_terminal(quick: Emulated[Account], tmp_path: Path) -> None:
     """Control characters, line breaks and bytes that are no UTF-8 are spelled out, in lines and in JSON."""
     folder = tmp_path / "in"
     folder.mkdir()
@@ -145,7 +146,7 @@ def test_names_and_reasons_cannot_touch_the_terminal(quick: Emulated, tmp_path: 
     assert os.fsencode(bytes_only) in [os.fsencode(job["path"]) for job in documents]
 
 
-def test_json_progress_is_one_object_a_line_and_ends_with_a_summary(quick: Emulated, tmp_path: Path) -> None:
+def test_json_progress_is_one_object_a_line_and_ends_with_a_summary(quick: Emulated[Account], tmp_path: Path) -> None:
     """Programs learn of every public change of state, and of the exit code."""
     make_recordings(tmp_path / "in", 2)
     (tmp_path / "in" / "empty.wav").touch()
@@ -163,7 +164,7 @@ def test_json_progress_is_one_object_a_line_and_ends_with_a_summary(quick: Emula
 
 
 @pytest.mark.parametrize("progress", ["json", "none"])
-def test_a_reader_that_goes_away_does_not_end_the_run(progress: str, quick: Emulated, tmp_path: Path) -> None:
+def test_a_reader_that_goes_away_does_not_end_the_run(progress: str, quick: Emulated[Account], tmp_path: Path) -> None:
     """`batcher run … | head` transcribes everything all the same, whether it breaks in the middle or at the end."""
     make_recordings(tmp_path / "in", 3)
     process = quick.start("run", tmp_path / "in", "-o", tmp_path / "out", "--progress", progress)
@@ -174,7 +175,7 @@ def test_a_reader_that_goes_away_does_not_end_the_run(progress: str, quick: Emul
     assert "display failed" not in (tmp_path / "out" / ".batcher" / "log.jsonl").read_text()
 
 
-def test_verbs_go_on_with_the_host_and_the_formats_of_the_latest_run(quick: Emulated, tmp_path: Path) -> None:
+def test_verbs_go_on_with_the_host_and_the_formats_of_the_latest_run(quick: Emulated[Account], tmp_path: Path) -> None:
     """`reconcile OUT` asks the service that the batch was sent to, although its --host is not repeated."""
     make_recordings(tmp_path / "in", 1)
     out = tmp_path / "out"

@@ -6,14 +6,17 @@ from pathlib import Path
 
 import pytest
 
+from batcher.cli.connect import address, webhook
 from batcher.cli.example import example
 from batcher.cli.key import find_key, require_key
 from batcher.cli.place import locate
 from batcher.cli.settings import given, read_settings
 from batcher.config import Settings, parse_duration, parse_size, spell_duration, spell_size
 from batcher.errors import AccountRefused, BatcherError, UsageError
+from batcher.model import Limits
 from batcher.options import Options
 from batcher.service.grpc_channel import DEFAULT_HOST
+from batcher.service.rest_http import HOSTS
 
 ROOT = Path(__file__).parents[1]
 
@@ -51,17 +54,104 @@ def test_a_flag_counts_more_than_the_environment_and_that_more_than_the_file(
     monkeypatch.setenv("BATCHER_MAX_STORED", "2")
     settings = read_settings(file, {"max_pending": "3"})
     assert (settings.max_pending, settings.max_stored, settings.upload_concurrency) == (3, 2, 1)
-    assert settings.max_file_size == 500_000_000
+    assert settings.max_file_size is None
 
 
 def test_transcription_options_of_file_and_environment_are_merged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A variable for one option does not hide the others of the file."""
-    file = write(tmp_path, "[transcription]\ndictation = true\nprofanity_filter = true\n")
+    file = write(tmp_path, 'api = "grpc"\n[transcription]\ndictation = true\nprofanity_filter = true\n')
     monkeypatch.setenv("BATCHER_TRANSCRIPTION__PROFANITY_FILTER", "false")
     monkeypatch.setenv("BATCHER_TRANSCRIPTION__SEPARATE_CHANNELS", "true")
     assert read_settings(file, {}).plan().options == Options(dictation=True, separate_channels=True)
+
+
+def test_tables_within_the_transcription_options_are_merged_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One variable for one key of a translation leaves the rest of it as the file has it."""
+    text = '[transcription.translation]\ntype = "one_way"\ntarget_language = "de"\n'
+    monkeypatch.setenv("BATCHER_TRANSCRIPTION__TRANSLATION__TARGET_LANGUAGE", "fr")
+    translation = read_settings(write(tmp_path, text), {}).plan().options.translation
+    assert (translation.type, translation.target_language) == ("one_way", "fr")
+
+
+@pytest.mark.parametrize(
+    ("flags", "bounds"),
+    [
+        ({}, 1 << 30),
+        ({"api": "grpc"}, 500_000_000),
+        ({"max_file_size": "10MB"}, 10_000_000),
+        ({"max_bytes": "10MB"}, 10_000_000),
+        ({"api": "grpc", "max_bytes": "10MB"}, 500_000_000),
+    ],
+)
+def test_a_recording_may_be_as_large_as_the_api_and_the_account_allow(flags: dict[str, object], bounds: int) -> None:
+    """One that is larger than all files together may be would never be sent, and be waited for for ever."""
+    assert read_settings(None, flags).bounds().bytes == bounds
+
+
+def test_only_rest_limits_files_and_bytes() -> None:
+    """The legacy API's stored files are all there is to count."""
+    rest, grpc = read_settings(None, {}), read_settings(None, {"api": "grpc"})
+    assert rest.limits() == Limits(100, 2000, 1000, 10_000_000_000)
+    assert grpc.limits() == Limits(100, 2000)
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ({"api": "grpc", "region": "eu"}, "region us only"),
+        ({"api": "grpc", "webhook_url": "https://a.example/"}, "no webhooks"),
+        ({"api": "grpc", "model": "stt-async-v5"}, "not one of the gRPC API's models"),
+        ({"api": "rest", "model": "en_v2"}, "not one of the REST API's models"),
+        ({"api": "rest", "transcription": {"dictation": True}}, "the REST API has no dictation"),
+        ({"api": "grpc", "transcription": {"language_hints": ["de"]}}, "the gRPC API has no language_hints"),
+    ],
+)
+def test_what_an_api_does_not_have_is_refused_before_anything_is_sent(flags: dict[str, object], words: str) -> None:
+    """Instead of being left out silently."""
+    with pytest.raises(UsageError) as caught:
+        read_settings(None, flags).plan()
+    assert words in str(caught.value)
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("flags", "where"),
+    [
+        ({}, "https://api.soniox.com"),
+        ({"region": "eu"}, "https://api.eu.soniox.com"),
+        ({"region": "jp"}, "https://api.jp.soniox.com"),
+        ({"region": "jp", "host": "https://a.example:1"}, "https://a.example:1"),
+        ({"api": "grpc"}, DEFAULT_HOST),
+    ],
+)
+def test_the_region_names_the_host_unless_one_is_given(flags: dict[str, object], where: str) -> None:
+    """A key works in the region of its project only."""
+    assert address(read_settings(None, flags)) == where
+
+
+def test_a_webhook_takes_its_secret_from_the_environment_or_a_private_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Like the key: never from the command line, never shown."""
+    settings = read_settings(None, {"webhook_url": "https://a.example/", "webhook_header": "X-Secret"})
+    with pytest.raises(UsageError, match="no value for that header") as caught:
+        webhook(settings)
+    assert "SONIOX_API_WEBHOOK_SECRET" in caught.value.hint
+    monkeypatch.setenv("SONIOX_API_WEBHOOK_SECRET", "sesame")
+    assert webhook(settings).header_value.get_secret_value() == "sesame"
+    assert "sesame" not in repr(webhook(settings))
+    monkeypatch.delenv("SONIOX_API_WEBHOOK_SECRET")
+    file = tmp_path / "secret"
+    file.write_text("from-a-file\n")
+    file.chmod(0o600)
+    given = {"webhook_url": "https://a.example/", "webhook_header": "X-Secret", "webhook_secret_file": str(file)}
+    assert webhook(read_settings(None, given)).header_value.get_secret_value() == "from-a-file"
+    with pytest.raises(UsageError, match="header needs a name, a value and a URL"):
+        webhook(read_settings(None, given | {"webhook_url": ""}))
 
 
 def test_the_model_of_the_top_level_goes_first(tmp_path: Path) -> None:
@@ -117,11 +207,14 @@ def test_a_key_in_the_configuration_is_not_repeated_and_its_place_is_named(tmp_p
         ({"max_file_size": "5 XB"}, "max_file_size (from --max-file-size): must be a size like 500MB"),
         ({"max_duration": "soon"}, "max_duration (from --max-duration): must be a time like 5h"),
         ({"progress": "loud"}, "progress (from --progress): must be 'auto', 'bar', 'plain', 'json' or 'none'"),
-        ({"api": "rest"}, "api (from --api): must be 'grpc'"),
+        ({"api": "soap"}, "api (from --api): must be 'rest' or 'grpc'"),
+        ({"region": "de"}, "region (from --region): must be 'us', 'eu' or 'jp'"),
+        ({"max_bytes": "much"}, "max_bytes (from --max-bytes): must be a size like 500MB"),
+        ({"requests_per_minute": "-1"}, "requests_per_minute (from --requests-per-minute): must be at least 0"),
         ({"format": "docx"}, "format (from --format): 'docx' is no format; the formats are txt, json, srt, vtt"),
         ({"format": ","}, "format (from --format): names no format"),
         ({"settle": "-1"}, "settle (from --settle): must be"),
-        ({"model": "en_v9"}, "model 'en_v9' is not one of"),
+        ({"api": "grpc", "model": "en_v9"}, "model 'en_v9' is not one of"),
     ],
 )
 def test_a_wrong_value_names_its_key_its_place_and_what_is_allowed(flags: dict[str, object], words: str) -> None:
@@ -188,7 +281,7 @@ def test_the_example_names_every_key_with_its_default(tmp_path: Path) -> None:
 
 def test_the_host_named_in_the_description_is_the_one_that_is_used() -> None:
     """The description of `host` cannot fall behind."""
-    assert DEFAULT_HOST in str(Settings.model_fields["host"].description)
+    assert HOSTS["us"] in str(Settings.model_fields["host"].description)
 
 
 def test_the_key_of_the_environment_goes_before_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

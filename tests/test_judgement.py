@@ -283,9 +283,9 @@ def test_an_object_is_known_by_its_reference_when_its_other_half_is_gone() -> No
 BARE = RemoteStatus.UPLOADED
 
 
-@pytest.mark.parametrize("state", [State.UPLOADING, State.SEALED, State.UNCERTAIN, State.SUBMITTED, State.COMPLETED])
-def test_bare_audio_is_left_while_something_may_still_use_it(state: State) -> None:
-    """Its transcription may be under way, or missing from this list only."""
+@pytest.mark.parametrize("state", sorted(HELD_STATES))
+def test_bare_audio_of_a_held_jobs_attempt_is_left_to_the_job(state: State) -> None:
+    """Its transcription may be under way, or missing from this list only; else the job deletes both."""
     assert look(a_job(state), listed(BARE, "/file")).extras == []
 
 
@@ -297,7 +297,7 @@ def test_bare_audio_proves_nothing_about_its_job(state: State) -> None:
     assert judgement.seen_again == []
 
 
-@pytest.mark.parametrize("state", sorted({*State} - {State.UPLOADING, State.SEALED, *LISTABLE}))
+@pytest.mark.parametrize("state", sorted({*State} - HELD_STATES))
 def test_bare_audio_that_nothing_can_use_is_deleted(state: State) -> None:
     """An upload alone costs nothing but room."""
     judgement = look(a_job(state, digest=b"d"), listed(BARE, "/file"))

@@ -25,6 +25,7 @@ PULSE = Pulse(
     lacking="",
     foreign=Load(),
     limits=Limits(files=10, bytes=10 * MB),
+    lingering=False,
     draining=False,
     scanned=True,
 )
@@ -122,6 +123,11 @@ def test_the_upload_rate_is_that_of_the_latest_seconds() -> None:
         (counts(submitted=5), {"lacking": "pending"}, ""),
         (counts(), {"scanned": False}, "looking through the inputs"),
         (counts(uncertain=2, done=1), {}, "2 answers were lost; looking at the service before sending again"),
+        (
+            counts(done=2),
+            {"lingering": True},
+            "one last look: audio of an upload that failed may still show up at the service",
+        ),
         (counts(sealed=2), {"draining": True}, "for 2 answers to what was sent, then it stops"),
     ],
 )

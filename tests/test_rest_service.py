@@ -12,7 +12,7 @@ from batcher.files.offload import offload
 from batcher.model import RemoteStatus
 from batcher.options import Options, Webhook
 from batcher.service import Submission, rest, rest_http
-from batcher.service.rest import CREATE_TRIES
+from batcher.service.rest import CREATE_TRIES, politeness
 from batcher.service.rest_budget import Bucket
 from tests.emulator_tools import BrokenTape, Tape
 from tests.rest_tools import (
@@ -366,3 +366,9 @@ async def test_requests_carry_the_key_and_nothing_shows_it() -> None:
     assert seen[0]["authorization"] == f"Bearer {KEY}"
     assert seen[0]["user-agent"].startswith("batcher/")
     assert KEY not in f"{error!r} {error} {account!r} {account._client!r} {vars(account)}"
+
+
+@pytest.mark.parametrize(("per_minute", "seconds"), [(0, 0.5), (200, 3), (500, 1.2), (6000, 0.5), (6, 20)])
+def test_a_tenth_of_the_requests_is_spent_on_surveys(per_minute: int, seconds: float) -> None:
+    """Whatever the pace, nine in ten move jobs; and nobody looks more often than twice a second."""
+    assert politeness(per_minute) == pytest.approx(seconds)

@@ -25,7 +25,7 @@ def accepted(account: Account) -> int:
     return account.tally.accepted.total()
 
 
-def until(emulator: Emulated, holds: Callable[[Account], bool]) -> None:
+def until(emulator: Emulated[Account], holds: Callable[[Account], bool]) -> None:
     """Wait until something holds at the service; the test's own timeout bounds it."""
     pause = Event()
     while not emulator.ask(holds):

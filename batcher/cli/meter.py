@@ -140,7 +140,7 @@ def why_waiting(counts: Counts, pulse: Pulse | None) -> str:
         return _why_not_sent(counts, pulse)
     if not pulse.scanned:
         return "looking through the inputs"
-    return _why_not_over(counts)
+    return _why_not_over(counts, pulse)
 
 
 def _why_not_sent(counts: Counts, pulse: Pulse) -> str:
@@ -149,7 +149,9 @@ def _why_not_sent(counts: Counts, pulse: Pulse) -> str:
     return "" if counts.of([State.UPLOADING]).jobs else pulse.why_waiting
 
 
-def _why_not_over(counts: Counts) -> str:
+def _why_not_over(counts: Counts, pulse: Pulse) -> str:
+    if pulse.lingering:
+        return "one last look: audio of an upload that failed may still show up at the service"
     lost = counts.of([State.UNCERTAIN]).jobs
     if lost and lost == counts.unfinished.jobs:
         return f"{lost} answers were lost; looking at the service before sending again"

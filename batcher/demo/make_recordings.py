@@ -14,7 +14,7 @@ Each turn is spoken by flite and followed by a short pause. On two channels the 
 as the other one speaks, so the sides never overlap. Everything is 16 kHz, 16 bit, before it is packed.
 
 ``texts.json`` says for each file, by its path in ``recordings/``, what is spoken in it: a text; for two channels
-``{"channels": [left, right]}``; null for the damaged file. The texts have no digits, no abbreviations and no
+``{"channels": [left, right], "together": [both]}``; null for the damaged file. The texts have no digits, no abbreviations and no
 names, and their spelling is American, so that a transcript can be compared with them word by word.
 
 The damaged file looks like a copy that was broken off: the first disk block of a sound FLAC file, and zeros where the
@@ -211,9 +211,9 @@ def texts() -> dict[str, object]:
 
 
 def text_of(turns: list[Turn]) -> str | dict[str, list[str]]:
-    """Return the text of one recording, or of its channels if it has two."""
+    """Return the text of one recording; if it has two channels, that of each and that of both together."""
     said = [" ".join(turn.text for turn in turns if turn.channel == channel) for channel in (LEFT, RIGHT)]
-    return {"channels": said} if said[RIGHT] else said[LEFT]
+    return {"channels": said, "together": [" ".join(turn.text for turn in turns)]} if said[RIGHT] else said[LEFT]
 
 
 def call(tool: str, *arguments: str | Path) -> None:

@@ -59,6 +59,7 @@ class Service(Protocol):
 
     name: str  #: `grpc`, `rest` or `simulated`
     poll_seconds: float  #: the shortest time between two surveys that is polite
+    bare_uploads: bool  #: audio is an object of its own before anything transcribes it, and may be left without
 
     async def submit(self, submission: Submission, seal: Seal) -> str:
         """Send one recording and return the id of the object the service made of it.

@@ -73,6 +73,7 @@ class GrpcService:
     """One connection to the legacy API. Made by `open_grpc`."""
 
     name = "grpc"
+    bare_uploads = False
     poll_seconds = 0.1  #: one listing serves all jobs, and costs the service and us about a millisecond
 
     def __init__(self, channel: grpc.aio.Channel, key: Key) -> None:

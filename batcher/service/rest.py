@@ -42,9 +42,13 @@ __all__ = ["HOSTS", "RestService", "open_rest"]
 
 CLOSE_SECONDS = 5  #: how long the connections may take to end
 FORGET_SECONDS = 3  #: how long an unused upload may take to be deleted at once
+LEAST_POLL_SECONDS = 0.5
+LONGEST_POLL_SECONDS = 20.0
+SURVEYS_SHARE = 60 * 10  #: seconds of a minute, times ten
 CREATE_TRIES = 3  #: a transcription refused for the pace is tried so often: its bytes are there already
 LONG_BYTES = 128 * 1024  #: a transcript of more bytes is not read in the loop
 
+_EXPLICIT = (Kind.FULL, Kind.RATE, Kind.HOPELESS, Kind.STOP)  #: the service says that it kept nothing
 _DETAILS_CHARACTERS = 500  # a service's reason that is longer says nothing more to a person
 
 
@@ -80,10 +84,20 @@ async def open_rest(
     transport = open_transport(base, ca_file=ca_file, connections=connections)
     client = Client(base, secret, Budget(requests_per_minute), transport)
     try:
-        yield RestService(client, secret, webhook or Webhook())
+        yield RestService(client, secret, webhook or Webhook(), poll_seconds=politeness(requests_per_minute))
     finally:
         with anyio.move_on_after(CLOSE_SECONDS, shield=True):
             await client.aclose()
+
+
+def politeness(requests_per_minute: int) -> float:
+    """Return the shortest time between two surveys, in seconds.
+
+    A survey asks once in each bucket, and a tenth of the requests is spent on surveys: the rest moves jobs.
+    """
+    if requests_per_minute == 0:
+        return LEAST_POLL_SECONDS
+    return min(max(SURVEYS_SHARE / requests_per_minute, LEAST_POLL_SECONDS), LONGEST_POLL_SECONDS)
 
 
 class RestService:
@@ -93,7 +107,7 @@ class RestService:
     """
 
     name = "rest"
-    poll_seconds = 3.0  #: a listing costs two requests of the budget of all jobs
+    bare_uploads = True
 
     def __init__(
         self,
@@ -103,7 +117,9 @@ class RestService:
         *,
         dice: Dice | None = None,
         long_bytes: float = LONG_BYTES,
+        poll_seconds: float = LEAST_POLL_SECONDS,
     ) -> None:
+        self.poll_seconds = poll_seconds
         self._client = client
         self._key = key
         self._webhook = webhook or Webhook()
@@ -115,23 +131,23 @@ class RestService:
         """Send one recording and return the id of its transcription and file; see `Service.submit`."""
         config = transcription_config(submission.options, self._webhook)
         file = "" if submission.audio_url else await self._upload(submission)
-        used = False
         try:
             await seal()
-            used = True  # as far as anybody can know from here on
+        except BaseException:
+            await self._forget(file)
+            raise
+        try:
             return await self._create(submission, config, file)
         except ServiceError as error:
-            used = error.kind is Kind.UNCERTAIN
+            if error.kind is not Kind.UNCERTAIN:
+                error.loose = not await self._forget(file)
             raise
-        finally:
-            if file and not used:
-                await self._forget(file)
 
     async def _upload(self, submission: Submission) -> str:
         boundary = f"batcher-{self._chance.getrandbits(128):032x}"
         effect = self._listing.files.change()
         upload = Upload(self._client, submission.reference, submission.audio, boundary=boundary, effect=effect)
-        with self._sorted(Verb.SUBMIT):
+        with _loose_unless_refused(upload), self._sorted(Verb.SUBMIT):
             response = await upload.run()
             file = ListedFile.model_validate_json(response.content).id
             if not upload.whole:
@@ -195,10 +211,14 @@ class RestService:
             if error.kind is not Kind.GONE:
                 raise
 
-    async def _forget(self, file: str) -> None:
-        """Delete an upload that nothing uses, if that can be done at once."""
+    async def _forget(self, file: str) -> bool:
+        """Delete an upload that nothing uses, if that can be done at once; tell whether it is gone."""
+        if not file:
+            return True
         with anyio.move_on_after(FORGET_SECONDS, shield=True), suppress(ServiceError):
             await self.delete(join_id("", file))
+            return True
+        return False
 
     @contextmanager
     def _sorted(self, verb: Verb) -> Iterator[None]:
@@ -224,6 +244,17 @@ class RestService:
         kind = sort(status, error_type, message, verb)
         code = " ".join(filter(None, (str(status or ""), error_type)))
         words = self._key.hide(message)[:_DETAILS_CHARACTERS] or "no reason given"
-        return ServiceError(
-            kind, f"{code}: {words}", code=code, hint=hint(status, error_type) if kind is Kind.STOP else ""
-        )
+        fix = hint(status, error_type) if kind is Kind.STOP else ""
+        answered = status != BROKEN and bool(error_type)
+        return ServiceError(kind, f"{code}: {words}", code=code, hint=fix, answered=answered)
+
+
+@contextmanager
+def _loose_unless_refused(upload: Upload) -> Iterator[None]:
+    """Mark the failure of an upload that may have arrived all the same: whole or answered, and not refused."""
+    try:
+        yield
+    except ServiceError as error:
+        answered = upload.whole or error.kind is not Kind.UNREACHABLE
+        error.loose = answered and error.kind not in _EXPLICIT
+        raise

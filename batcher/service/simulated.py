@@ -48,6 +48,7 @@ async def open_simulated(
 
 class _Simulated:
     name = "simulated"
+    bare_uploads = False
 
     def __init__(self, core: Core, key: str, *, dice: Dice, plan: Plan | None, pace: Pace, poll_seconds: float) -> None:
         self.poll_seconds = poll_seconds

@@ -120,6 +120,7 @@ class Context:
     deferred: list[bytes] = field(default_factory=list)
     finished: Event = field(default_factory=Event)
     accepted_at: int | None = None  #: when the service last accepted an upload, UTC milliseconds
+    lingering: bool = False  #: all is done; only audio of an upload that failed may still show up
     survey_wanted: bool = False  #: somebody cannot go on without a fresh listing
     short_of_space: bool = False  #: this machine has too little disk space to start anything
     last_trouble: str = ""  #: what the service last failed with, for the display

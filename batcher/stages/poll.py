@@ -30,6 +30,7 @@ class Outlook:
     unfinished: int
     collecting: bool  #: something of ours waits to be fetched or deleted
     unsettled: bool  #: an upload of an earlier run was not judged yet
+    loose: int  #: from when on a listing shows whatever audio an upload without a transcription has left
 
 
 class Poll:
@@ -39,6 +40,7 @@ class Poll:
         self._context = context
         self._failures = 0
         self._looked = float("-inf")
+        self._reached = False  #: something that can only be the service has answered, if only with an error
         self._started = anyio.current_time()
 
     async def run(self) -> None:
@@ -63,13 +65,14 @@ class Poll:
         judgement, outlook = await context.table.transact(partial(_apply, scene=scene))
         reach("survey-applied")
         self._learn(judgement, scene)
-        if self._over(judgement, outlook, complete=seen.complete):
+        if self._over(judgement, outlook, began, complete=seen.complete):
             context.finished.set()
 
     def _answered(self) -> None:
         reach_now = self._context.reach
         was_away = not reach_now
         self._failures = 0
+        self._reached = True
         reach_now.ever, reach_now.away = True, False
         if was_away:
             self._context.bells.ring_all()
@@ -81,8 +84,8 @@ class Poll:
         self._context.service_failed(error)
         self._context.reach.away = error.kind is Kind.UNREACHABLE
         waited = anyio.current_time() - self._started
-        answered = error.kind in (Kind.STOP, Kind.RATE)
-        if not self._context.reach.ever and not answered and waited >= NEVER_REACHED_SECONDS:
+        self._reached = self._reached or error.answered
+        if not self._reached and error.kind is not Kind.STOP and waited >= NEVER_REACHED_SECONDS:
             self._context.stop(_never_reached(error))
 
     def _learn(self, judgement: Judgement, scene: Scene) -> None:
@@ -97,14 +100,17 @@ class Poll:
         if judgement.extras:
             context.bells.collect.ring()
 
-    def _over(self, judgement: Judgement, outlook: Outlook, *, complete: bool) -> bool:
+    def _over(self, judgement: Judgement, outlook: Outlook, began: int, *, complete: bool) -> bool:
         """Tell whether nothing is left to do: all jobs ended, and a complete list shows nothing of ours."""
         context = self._context
         if not complete or not context.scanned.is_set():
             return False
         if not context.plan.admit:  # what this look moved on, the next one may bring home
             return not judgement.findings and not outlook.collecting and not outlook.unsettled
-        return outlook.unfinished == 0 and judgement.ours == 0 and not context.deferred
+        if outlook.unfinished or judgement.ours or context.deferred:
+            return False
+        context.lingering = context.service.bare_uploads and began < outlook.loose
+        return not context.lingering
 
     async def _wait(self) -> None:
         """Wait until the next listing pays. Bells may shorten the wait, politeness bounds it from below."""
@@ -126,6 +132,8 @@ class Poll:
             probe = min(LONGEST_PROBE_SECONDS, 0.5 * 2.0 ** min(self._failures, 10))
             return max(shortest, probe * context.dice.stream("probe").uniform(0.8, 1.0))
         outlook = await context.table.transact(partial(look_out, settle=context.plan.settle))
+        if context.lingering and not context.survey_wanted:
+            return max(shortest, self._seconds_until(outlook.loose))
         if context.survey_wanted or (outlook.unfinished == 0 and context.scanned.is_set()):
             return shortest
         if not context.plan.admit and not outlook.collecting:
@@ -140,8 +148,12 @@ class Poll:
         look = context.residence.next_look(age)
         if outlook.proof is None:
             return look
+        return min(look, self._seconds_until(outlook.proof))
+
+    def _seconds_until(self, moment: int) -> float:
+        """Return how long after the latest listing a moment (UTC milliseconds) lies."""
         since_look = anyio.current_time() - self._looked
-        return min(look, since_look + max(0.0, (outlook.proof - now) / 1000))
+        return since_look + max(0.0, (moment - self._context.clock.now()) / 1000)
 
 
 def _apply(ledger: Ledger, scene: Scene) -> tuple[Judgement, Outlook]:
@@ -159,6 +171,7 @@ _UNSETTLED = "SELECT 1 FROM job WHERE state IN ('uploading', 'sealed') LIMIT 1"
 def look_out(ledger: Ledger, settle: Settle) -> Outlook:
     """Read from the table what the next look depends on."""
     ((oldest,),) = ledger.rows(_OLDEST)
+    ((loose,),) = ledger.rows("SELECT loose_at FROM batch")
     ((proof,),) = ledger.rows(_PROOF, {"wait": settle.wait_ms, "apart": settle.apart_ms})
     return Outlook(
         oldest=cast("int | None", oldest),
@@ -166,6 +179,7 @@ def look_out(ledger: Ledger, settle: Settle) -> Outlook:
         unfinished=survey.unfinished(ledger),
         collecting=jobs.exists(ledger, COLLECTED) or survey.any_extra(ledger),
         unsettled=bool(ledger.rows(_UNSETTLED)),
+        loose=cast("int", loose) + settle.apart_ms,
     )
 
 

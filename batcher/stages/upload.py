@@ -4,6 +4,7 @@ from collections.abc import Collection, Sequence
 from functools import partial
 
 import anyio
+from anyio.lowlevel import checkpoint
 
 from batcher.disk import Recording
 from batcher.errors import AccountRefused, Kind, MachineRefuses, ServiceError, SourceChanged, SourceError
@@ -133,11 +134,12 @@ class _Sending:
         digest = self._recording.digest
         if job.digest not in (None, digest):
             raise SourceChanged("its content is not what it was when it was examined")
+        await checkpoint()  # a stop that came before ends it here, and nothing is uncertain
+        context.unsealed.pop(job.id, None)  # one that comes now waits for the answer
+        context.sealed.add(job.id)
         reach("before-seal")
         facts = {"digest": digest, "sealed_at": context.clock.now()}
         await self._fire(State.UPLOADING, Event.SEAL, None, facts)
-        context.unsealed.pop(job.id, None)
-        context.sealed.add(job.id)
         reach("after-seal")
 
     async def _accepted(self, remote: str) -> None:
@@ -159,7 +161,7 @@ class _Sending:
             event = Event.REJECTED
         if event is Event.REJECTED:
             facts["cause"] = Cause.REFUSED if error.kind is Kind.HOPELESS else Cause.SERVICE
-        await self._fire(state, event, str(error), facts)
+        await self._fire(state, event, str(error), facts, loose=error.loose)
         context.headroom.doubt()  # an upload without a transcription takes room, and no job accounts for it
         context.service_failed(error)
         if error.kind is Kind.HOPELESS and context.refusals.refused(str(error)):
@@ -198,19 +200,28 @@ class _Sending:
             await self._fire(State.UPLOADING, Event.REJECTED, reason, {"cause": Cause.INTERNAL})
         else:
             at = self._context.backoff("upload", failures)
-            await self._fire(State.UPLOADING, Event.POSTPONED, reason, {"failures": failures, "not_before": at})
+            facts = {"failures": failures, "not_before": at}
+            await self._fire(State.UPLOADING, Event.POSTPONED, reason, facts, loose=True)
 
     async def _state(self) -> State | None:
         job = await self._context.table.transact(lambda ledger: jobs.get(ledger, self._job.id))
         return job.state if job else None
 
     async def _fire(
-        self, source: State | None, event: Event, detail: str | None, facts: jobs.Facts = jobs.NO_FACTS
+        self,
+        source: State | None,
+        event: Event,
+        detail: str | None,
+        facts: jobs.Facts = jobs.NO_FACTS,
+        *,
+        loose: bool = False,
     ) -> None:
         """Fire an event of this attempt. Nobody else moves a job that is being sent, so it must succeed."""
         assert source is not None
 
         def work(ledger: Ledger) -> bool:
+            if loose:
+                jobs.mark_loose(ledger)
             return jobs.fire(ledger, self._job.id, source, event, detail, facts)
 
         moved = await self._context.table.transact(work)

@@ -119,6 +119,8 @@ def fire(
     path, attempt, cancel_wanted, cause, transcript = cast("tuple[bytes, int, int, str | None, int | None]", rows[0])
     ledger.rows(_HISTORY, (job_id, ledger.now, source, event, target, attempt, detail))
     ledger.moves.append(Move(job_id, path, source, event, target, attempt, ledger.now, detail))
+    if event is Event.INTERRUPTED:
+        mark_loose(ledger)
     if target is State.STORED:
         _share(ledger, job_id, transcript)
     elif target in _PARTING:
@@ -126,6 +128,11 @@ def fire(
     if cancel_wanted and accepts(target, Event.CANCEL):
         fire(ledger, job_id, target, Event.CANCEL, "cancelled on request", {"twin_of": None})
     return True
+
+
+def mark_loose(ledger: Ledger) -> None:
+    """Record that an upload ended of which nobody knows whether its audio is at the service, or will show up there."""
+    ledger.rows("UPDATE batch SET loose_at = ?", (ledger.now,))
 
 
 #: States in which a job carries no twins any more.

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
 
@@ -14,11 +14,13 @@ from batcher.clock import Dice
 from batcher.emulator.account import Account
 from batcher.emulator.core import Core
 from batcher.emulator.faults import PRESETS, FaultPlan
-from batcher.emulator.knobs import Knobs
+from batcher.emulator.knobs import Knobs, RestKnobs
 from batcher.emulator.recognizers import Echo, echo_text
+from batcher.emulator.rest_account import RestAccount
+from batcher.emulator.tally import RestTally
 from batcher.engine import Engine
 from batcher.judgement import Settle
-from batcher.model import Limits
+from batcher.model import Limits, Load
 from batcher.options import Options
 from batcher.reference import parse
 from batcher.service.simulated import Pace, open_simulated
@@ -26,10 +28,12 @@ from batcher.stages.context import Plan
 from batcher.states import FINAL_STATES, NEXT, Event, State
 from batcher.store.db import Database, open_inline
 from batcher.store.table import Move, Table
+from tests.simulation.rest import open_simulated_rest
 from tests.simulation.virtual import run_virtually
 from tests.simulation.world import File, Killed, SimulatedDisk, World
 
 KEY = "night"
+REST_SHARE = 0.5  #: of the nights
 
 
 @dataclass(slots=True)
@@ -42,6 +46,7 @@ class Story:
     faults: str = "some"
     kills: int = 3
     strangers: int = 0
+    api: str = "grpc"
 
 
 @dataclass
@@ -65,14 +70,15 @@ class Night:
             min_work_ms=5_000,
             max_work_ms=120_000,
             speed=1.0,
+            rest=RestKnobs(files=self.story.limits.files or 1000, bytes=self.story.limits.bytes or 10**10),
         )
         self.core = Core(self.world, Echo(), knobs, dice=self.dice)
         self.plan = FaultPlan(PRESETS[self.story.faults], self.dice, self.world)
 
     @property
-    def account(self) -> Account:
+    def account(self) -> Account | RestAccount:
         """Return the account at the service."""
-        return self.core.account(KEY)
+        return self.core.rest(KEY) if self.story.api == "rest" else self.core.account(KEY)
 
     def _furnish(self) -> None:
         """Put recordings on the disk: some of one size, some twice, some no audio at all."""
@@ -154,10 +160,13 @@ class Night:
     def _check_service(self) -> None:
         account, tally = self.account, self.account.tally
         self.world.read = lambda: self.world.moment
-        if [file for file in account.files if not file.foreign]:
+        left = [*account.files, *(account.jobs if isinstance(account, RestAccount) else ())]
+        if [item for item in left if not item.foreign]:
             self.violated("something of ours is left at the service")
-        if tally.pending_peak > self.story.limits.pending or tally.stored_peak > self.story.limits.stored:
-            self.violated(f"peaks {tally.pending_peak} pending, {tally.stored_peak} stored")
+        stored = (tally.files_peak, tally.bytes_peak) if isinstance(tally, RestTally) else (0, 0)
+        peaks = Load(tally.pending_peak, tally.stored_peak, *stored)
+        if peaks.lacking(self.story.limits.load()):
+            self.violated(f"peaks {peaks}")
         contents = {f.content for f in self.world.files.values() if not f.content.startswith(b"bad")}
         if tally.accepted.total() != len(contents):
             self.violated(f"{tally.accepted.total()} accepted for {len(contents)} contents")
@@ -199,7 +208,8 @@ class _Life:
         table = Table(_Mortal(database, self), night.world)
         plan = Plan(options=Options(), limits=story.limits, settle=Settle(900_000), upload_concurrency=8)
         try:
-            async with open_simulated(night.core, KEY, dice=night.dice, plan=night.plan, pace=Pace()) as service:
+            opened = open_simulated_rest if story.api == "rest" else open_simulated
+            async with opened(night.core, KEY, dice=night.dice, plan=night.plan, pace=Pace()) as service:
                 engine = Engine(
                     clock=night.world,
                     dice=night.dice,
@@ -239,10 +249,16 @@ def random_story(seed: int) -> Story:
     """Draw what a night is made of."""
     chance = Random(seed)
     pending = chance.choice([3, 8, 20, 100])
-    return Story(
+    limits = Limits(pending, pending * chance.choice([1, 2, 5]))
+    story = Story(
         seed,
         recordings=chance.randrange(10, 80),
-        limits=Limits(pending, pending * chance.choice([1, 2, 5])),
+        limits=limits,
         faults=chance.choice(["none", "some", "many"]),
         kills=chance.randrange(6),
     )
+    if chance.random() < REST_SHARE:
+        story.api = "rest"
+        files, size = chance.choice([None, pending, 2 * pending]), chance.choice([None, 2_000_000, 10_000_000])
+        story.limits = replace(limits, files=files, bytes=size)
+    return story

@@ -28,6 +28,9 @@ from batcher.service.simulated import Pace
 HANGING_SECONDS = 3600.0  #: after which an app that never comes to an end is left alone
 
 
+POLL_SECONDS = 3.0  #: what is polite at the default pace
+
+
 @asynccontextmanager
 async def open_simulated_rest(
     core: Core,
@@ -54,7 +57,7 @@ async def open_simulated_rest(
     async with open_wire(face.app, dice=dice, pace=pace or Pace()) as wire:
         client = Client("https://simulated", secret, Budget(requests_per_minute), wire)
         try:
-            yield RestService(client, secret, dice=dice, long_bytes=math.inf)
+            yield RestService(client, secret, dice=dice, poll_seconds=POLL_SECONDS, long_bytes=math.inf)
         finally:
             await client.aclose()
 
