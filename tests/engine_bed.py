@@ -20,6 +20,7 @@ from batcher.emulator.faults import Fault
 from batcher.emulator.knobs import Knobs
 from batcher.emulator.objects import Audio, Config, Failure, Recognizer, Report
 from batcher.emulator.recognizers import Echo, echo_text
+from batcher.emulator.rest_account import RestAccount
 from batcher.emulator.tally import Call
 from batcher.engine import Engine
 from batcher.errors import BatcherError
@@ -29,8 +30,9 @@ from batcher.requests import Request
 from batcher.service.simulated import Pace, open_simulated
 from batcher.stages.context import Plan
 from batcher.store.admission import Candidate, Examined
-from batcher.store.db import open_inline
+from batcher.store.db import Database, open_inline
 from batcher.store.table import Table
+from tests.simulation.rest import open_simulated_rest
 from tests.simulation.virtual import run_virtually
 from tests.simulation.world import File, Killed, SimulatedDisk, World
 
@@ -125,7 +127,9 @@ class Bed:
         knobs: Knobs = KNOBS,
         recognizer: Recognizer | None = None,
         pace: Pace | None = None,
+        api: str = "grpc",
     ) -> None:
+        self.api = api
         self.path = folder / "jobs.sqlite3"
         self.world = World()
         self.dice = Dice(1)
@@ -134,6 +138,8 @@ class Bed:
         self.disk = Disk(self.world)
         self.plan = Plan(options=Options())
         self.calls: list[tuple[float, Call]] = []
+        #: What stands between the engine and its table's connection.
+        self.database: Callable[[Database], Database] = lambda database: database
         #: Says what goes wrong with a call.
         self.trouble: Callable[[Call], Fault | None] = lambda _call: None
         for number, size in enumerate(sizes):
@@ -141,8 +147,13 @@ class Bed:
 
     @property
     def account(self) -> Account:
-        """Return the account at the service."""
+        """Return the account at the legacy service."""
         return self.core.account(KEY)
+
+    @property
+    def rest(self) -> RestAccount:
+        """Return the account at the REST service."""
+        return self.core.rest(KEY)
 
     def add(self, name: str, size: int = 1_000, *, content: bytes | None = None) -> bytes:
         """Put a recording on the disk and return its content."""
@@ -174,6 +185,7 @@ class Bed:
                 raise Killed
 
         conn, database = open_inline(self.path)
+        database = self.database(database)
         with closing(conn):
             main = _Life(self, Table(database, self.world), companions, replace(self.plan, **plan))  # type: ignore[arg-type]
             killpoints.hook = reach
@@ -212,7 +224,8 @@ class Bed:
 
     def wrong(self) -> list[str]:
         """Return the recordings whose transcript is not that of their audio, and what is left at the service."""
-        wrong = [f"left: {file.reference}" for file in self.account.files if not file.foreign]
+        left = [*self.rest.files, *self.rest.jobs] if self.api == "rest" else self.account.files
+        wrong = [f"left: {item.reference}" for item in left if not item.foreign]
         for path, file in self.world.files.items():
             name = path.decode().removeprefix("/in/")
             text = echo_text(hashlib.sha256(file.content).digest())
@@ -235,7 +248,8 @@ class _Life:
         bed = self._bed
         bed.world.read = anyio.current_time
         try:
-            async with open_simulated(bed.core, KEY, dice=bed.dice, plan=bed, pace=bed.pace) as service:
+            opened = open_simulated_rest if bed.api == "rest" else open_simulated
+            async with opened(bed.core, KEY, dice=bed.dice, plan=bed, pace=bed.pace) as service:
                 engine = Engine(
                     clock=bed.world,
                     dice=bed.dice,
