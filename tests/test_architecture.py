@@ -17,8 +17,8 @@ PRODUCTION = sorted(path for path in ROOT.rglob("*.py") if STUBS not in path.par
 PURE = ("states", "policy", "model", "errors", "reference", "judgement", "options", "transcripts")
 #: What reaches outside the process, or brings a loop along.
 OUTSIDE = {
-    "aiosqlite", "anyio", "asyncio", "av", "concurrent", "fcntl", "filelock", "ftplib", "grpc", "http", "httpx",
-    "io", "multiprocessing", "os", "pathlib", "platformdirs", "select", "shutil", "signal", "smtplib", "socket",
+    "aiohttp", "aiosqlite", "anyio", "asyncio", "av", "concurrent", "fcntl", "filelock", "ftplib", "grpc", "http", "httpx", "httpx_aiohttp",
+    "io", "multiprocessing", "os", "pathlib", "platformdirs", "select", "shutil", "signal", "smtplib", "socket", "soniox",
     "sqlite3", "ssl", "structlog", "subprocess", "tempfile", "threading", "time", "urllib",
 }  # fmt: skip
 
@@ -96,6 +96,23 @@ def test_only_the_wire_imports_grpc() -> None:
     assert importers("grpc_tools") <= {"service/generate"}
     assert importers("batcher.service.stubs") <= wire | {"service/generate"}
     assert "service/grpc_errors" not in importers("grpc")  # its table is read by the simulated service too
+
+
+@pytest.mark.parametrize("library", ["soniox", "httpx", "aiohttp", "httpx_aiohttp"])
+def test_only_the_wire_imports_the_rest_clients(library: str) -> None:
+    """The service's implementation, and of them httpx the emulator's errands too (webhooks and downloads)."""
+    wire = {name for name in map(name_of, PRODUCTION) if name.startswith(("service/rest", "emulator/rest_"))}
+    assert importers(library) <= wire
+    assert "service/rest_errors" not in importers(library)
+
+
+def test_a_run_loads_the_library_of_its_own_api_only() -> None:
+    """The other one costs time at every start, and may not even be wanted."""
+    for module in ("rest", "grpc"):
+        users = {name for name in importers(f"batcher.service.{module}") if not name.startswith("service/")}
+        assert users == {"cli/connect"}
+    at_the_top = {node for node in tree(ROOT / "cli" / "connect.py").body if isinstance(node, ast.ImportFrom)}
+    assert not any(str(node.module).startswith(("batcher.service.rest", "batcher.service.grpc")) for node in at_the_top)
 
 
 def test_sqlite_stays_in_the_store() -> None:

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from batcher.cli.app import VERBS
+from batcher.cli.settings import read_settings
 from batcher.errors import AccountRefused, BatchHeld, MachineRefuses, UsageError
 from batcher.states import diagram
 
@@ -34,3 +35,13 @@ def test_every_link_of_the_readme_leads_somewhere() -> None:
     links = re.findall(r"\]\((?!http)([^)#]+)", README)
     assert links
     assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_the_configuration_in_the_readme_works(tmp_path: Path) -> None:
+    """A person copies it as it is."""
+    (block,) = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
+    file = tmp_path / "batcher.toml"
+    file.write_text(block, "utf-8")
+    plan = read_settings(file, {}).plan()
+    assert plan.options.translation.target_language == "en"
+    assert plan.options.context.terms
