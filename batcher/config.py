@@ -19,7 +19,7 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, Pydanti
 
 from batcher.errors import UsageError
 from batcher.judgement import Settle
-from batcher.model import FileBounds, Limits
+from batcher.model import FileBounds, Limits, Patience
 from batcher.options import Options, check_for_grpc, check_for_rest
 from batcher.render import FORMATS
 from batcher.stages.context import Plan
@@ -145,6 +145,16 @@ class Settings(BaseSettings):
     settle: Annotated[float, BeforeValidator(parse_duration), Field(ge=0, allow_inf_nan=False)] = Field(
         default=900.0, description="How long after a lost answer two complete listings prove that nothing arrived."
     )
+    stuck_queued: Seconds = Field(
+        default=6 * 3600.0, description="A job that is queued at the service for so long is shown as stuck."
+    )
+    stuck_processing: Seconds = Field(
+        default=2 * 3600.0, description="One that is being transcribed for so long is shown as stuck."
+    )
+    stuck_ended: Seconds = Field(
+        default=2 * 3600.0,
+        description="One that has ended there, but cannot be fetched or deleted for so long, is shown as stuck.",
+    )
     max_pending: int = Field(
         default=100,
         ge=1,
@@ -229,6 +239,11 @@ class Settings(BaseSettings):
         fitting = min(most, self.max_bytes) if self.api == "rest" else most
         return FileBounds(bytes=fitting, duration_ms=round(self.max_duration * 1000))
 
+    def patience(self) -> Patience:
+        """Return how long jobs may be in each state at the service before they are shown as stuck."""
+        spans = (self.stuck_queued, self.stuck_processing, self.stuck_ended)
+        return Patience(*(round(span * 1000) for span in spans))
+
     def check(self) -> Options:
         """Check what depends on the API, and return the transcription options. Raises UsageError."""
         options = self.options()
@@ -247,6 +262,7 @@ class Settings(BaseSettings):
             limits=self.limits(),
             bounds=self.bounds(),
             settle=Settle(round(self.settle * 1000)),
+            patience=self.patience(),
             formats=self.format,
             upload_concurrency=self.upload_concurrency,
             free_space=self.min_free_space,

@@ -11,6 +11,7 @@ import anyio.abc
 from batcher.clock import Clock, Dice
 from batcher.disk import Disk
 from batcher.errors import BatcherError, MachineRefuses
+from batcher.killpoints import reach
 from batcher.model import Limits, Load
 from batcher.policy import Headroom, Residence
 from batcher.requests import apply_request
@@ -90,7 +91,9 @@ class Engine:
 
     async def _open_context(self) -> Context:
         new_id = f"{self._dice.stream('batch').getrandbits(64):016x}"
-        batch = await self._table.transact(partial(begin_session, new_id=new_id, api=self._service.name))
+        service = self._service
+        begin = partial(begin_session, new_id=new_id, api=service.name, account=service.account)
+        batch = await self._table.transact(begin)
         context = Context(
             clock=self._clock,
             dice=self._dice,
@@ -104,6 +107,7 @@ class Engine:
             residence=Residence(self._service.poll_seconds),
             listener=self._listener,
         )
+        context.reach.proven = not batch.moved
         self._table.on_moves = context.announce
         return context
 
@@ -208,6 +212,7 @@ async def _heed_requests(context: Context) -> None:
     while True:
         for name, request in (await context.disk.requests()).items():
             await context.table.transact(partial(apply_request, request=request))
+            reach("request-applied")
             if request.verb == "cancel":
                 context.end_unsealed(request.jobs)
             await context.disk.drop_request(name)  # only now: a kill in between repeats it, and that changes nothing

@@ -7,7 +7,7 @@ is no separate recovery. It never guesses: an incomplete survey proves presence,
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from batcher.model import NOTHING, Cause, Job, Load, Remedy, RemoteObject, RemoteStatus, Survey
+from batcher.model import NOTHING, Cause, Job, Load, Patience, Remedy, RemoteObject, RemoteStatus, Survey
 from batcher.reference import Reference, fingerprint, parse
 from batcher.states import HELD_STATES, Event, State
 
@@ -43,6 +43,8 @@ class Judgement:
     findings: list[Finding] = field(default_factory=list)
     missed: list[Job] = field(default_factory=list)  #: first complete list that does not show them
     seen_again: list[Job] = field(default_factory=list)  #: listed after having been missed
+    news: list[tuple[Job, RemoteStatus]] = field(default_factory=list)  #: submitted jobs of which it says something new
+    stuck: list[Job] = field(default_factory=list)  #: where they are for too long, as of this look
     extras: list[RemoteObject] = field(default_factory=list)  #: ours, but of no use to any job
     ours: int = 0
     pending: int = 0  #: everybody's
@@ -59,6 +61,7 @@ class Scene:
     began: int  #: when the survey was begun, UTC milliseconds
     now: int
     settle: Settle
+    patience: Patience = field(default_factory=Patience)
     max_failures: int = 8  #: answers of one job that may be lost before it is given up
 
 
@@ -69,6 +72,7 @@ def judge(scene: Scene, jobs: Iterable[Job]) -> Judgement:
     listed = _sort_objects(scene, known, judgement)
     for job in known.values():
         if job.state in HELD_STATES:
+            _judge_patience(scene, job, judgement)
             _judge_held(scene, job, listed.get(job.id, []), judgement)
         elif job.id in listed:
             _judge_unheld(scene, job, listed[job.id], judgement)
@@ -134,6 +138,21 @@ def _may_be_needed(job: Job, remote: RemoteObject) -> bool:
     return _is_bare(remote) and _is_of(job, remote)
 
 
+def _judge_patience(scene: Scene, job: Job, judgement: Judgement) -> None:
+    """Notice a job that is where it is for too long."""
+    since, limit = job.since, scene.patience.ended
+    if job.state is State.SUBMITTED:
+        if job.remote_since is None:
+            return
+        since = job.remote_since
+        queued = job.remote_status == RemoteStatus.QUEUED
+        limit = scene.patience.queued if queued else scene.patience.processing
+    elif job.state not in (State.COMPLETED, State.FAILING, State.CANCELLING):
+        return
+    if job.stuck_at is None and scene.began - since >= limit:
+        judgement.stuck.append(job)
+
+
 def _worth(job: Job, remote: RemoteObject) -> tuple[bool, int, int]:
     """Order several objects of one attempt: the one the job knows, then the furthest, then the oldest."""
     return remote.id != job.remote, _PREFERENCE.index(remote.status), remote.created or 0
@@ -174,6 +193,8 @@ def _judge_present(scene: Scene, job: Job, remote: RemoteObject, judgement: Judg
         judgement.findings.append(Finding(job, Event.SERVICE_FAILED, detail, facts))
     elif remote.status is RemoteStatus.COMPLETED and job.state is State.SUBMITTED and job.not_before <= scene.now:
         judgement.findings.append(Finding(job, Event.COMPLETED, None, {"not_before": 0, "failures": 0}))
+    elif remote.status.pending and job.state is State.SUBMITTED and remote.status != job.remote_status:
+        judgement.news.append((job, remote.status))
 
 
 def _judge_missing(scene: Scene, job: Job, judgement: Judgement) -> None:

@@ -8,6 +8,7 @@ import os
 import signal
 from collections import Counter
 from collections.abc import Callable
+from threading import Lock
 
 
 def _nothing(_name: str) -> None:
@@ -25,11 +26,13 @@ def reach(name: str) -> None:
 def kill_at(name: str, count: int) -> Callable[[str], None]:
     """Return a hook that kills this process when `name` is reached for the `count`-th time."""
     seen: Counter[str] = Counter()
+    counting = Lock()  # files are written in several threads
 
     def kill(reached: str) -> None:
-        seen[reached] += 1
-        if reached == name and seen[name] == count:
-            os.kill(os.getpid(), signal.SIGKILL)
+        with counting:
+            seen[reached] += 1
+            if reached == name and seen[name] == count:
+                os.kill(os.getpid(), signal.SIGKILL)
 
     return kill
 

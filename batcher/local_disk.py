@@ -30,6 +30,7 @@ from batcher.files import (
     url_output,
     write_output,
 )
+from batcher.killpoints import reach
 from batcher.model import FileBounds, Job
 from batcher.requests import Request
 from batcher.states import Event
@@ -106,6 +107,7 @@ class LocalDisk:
             async for _chunk in original.chunks():
                 pass
         async with as_flac(job.path, self._state) as copy:
+            reach("converted")
             async with open_recording(job.path, known):
                 pass  # it did not change while it was converted
             status = await offload(copy.stat)

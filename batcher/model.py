@@ -64,6 +64,18 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a job may be in one state at the service before it counts as stuck, in milliseconds.
+
+    Nothing happens to a stuck job by itself: it is shown. What is sent again may be billed again.
+    """
+
+    queued: int = 6 * 3_600_000
+    processing: int = 2 * 3_600_000
+    ended: int = 2 * 3_600_000  #: completed but not fetched, or to be deleted and still there
+
+
+@dataclass(frozen=True, slots=True)
 class FileBounds:
     """What one recording may measure: `bytes`, and `duration_ms` by its container's header."""
 
@@ -239,6 +251,9 @@ class Job:
     cause: str | None  #: sort of the failure, a `Cause`
     reason: str | None  #: why it is where it is, for a person
     created: int
+    remote_status: str | None  #: what the service last said of a submitted job: queued or processing
+    remote_since: int | None  #: since when it says so
+    stuck_at: int | None  #: when it had been where it is for too long
     files: int  #: how many files it occupies at the service while it is there; reckoned by the table
     bytes: int  #: at most so many bytes of them; reckoned by the table
 

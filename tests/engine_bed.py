@@ -130,6 +130,7 @@ class Bed:
         api: str = "grpc",
     ) -> None:
         self.api = api
+        self.key = KEY
         self.path = folder / "jobs.sqlite3"
         self.world = World()
         self.dice = Dice(1)
@@ -249,7 +250,7 @@ class _Life:
         bed.world.read = anyio.current_time
         try:
             opened = open_simulated_rest if bed.api == "rest" else open_simulated
-            async with opened(bed.core, KEY, dice=bed.dice, plan=bed, pace=bed.pace) as service:
+            async with opened(bed.core, bed.key, dice=bed.dice, plan=bed, pace=bed.pace) as service:
                 engine = Engine(
                     clock=bed.world,
                     dice=bed.dice,

@@ -44,7 +44,7 @@ class Bench:
         self.moves: list[Move] = []
         self.do(lambda ledger: transcripts.remember_options(ledger, OPTIONS, "{}"))
         self.do(lambda ledger: transcripts.remember_options(ledger, OTHER_OPTIONS, '{"model": "x"}'))
-        self.batch: Batch = self.do(lambda ledger: begin_session(ledger, BATCH, "grpc"))
+        self.batch: Batch = self.do(lambda ledger: begin_session(ledger, BATCH, "grpc", "account"))
 
     def do(self, work: Callable[[Ledger], T]) -> T:
         """Run `work` in one transaction."""

@@ -74,7 +74,7 @@ def written(db: Path, folder: Path) -> Iterator[Hand]:
     try:
         prepare_connection(conn)
         hand = Hand(conn, folder)
-        hand.act(lambda ledger: begin_session(ledger, "0123456789abcdef", "grpc"))
+        hand.act(lambda ledger: begin_session(ledger, "0123456789abcdef", "grpc", "account"))
         hand.act(lambda ledger: admission.roots(ledger, [bytes(folder)], lambda _root: "x"))
         yield hand
     finally:

@@ -91,7 +91,7 @@ def test_status_as_json_has_its_documented_keys(call: Call, out: Path) -> None:
     document = json.loads(said)
     assert list(document) == [
         "batch", "created", "runs", "active", "last_activity", "files", "bytes", "duration_ms", "states",
-        "at_service", "failed", "skipped",
+        "at_service", "stuck", "failed", "skipped",
     ]  # fmt: skip
     assert document["states"]["failed"] == 2
     assert document["active"] is False

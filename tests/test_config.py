@@ -2,10 +2,13 @@
 
 import os
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import typer
 
+from batcher.cli import run as run_module
 from batcher.cli.connect import address, webhook
 from batcher.cli.example import example
 from batcher.cli.key import find_key, require_key
@@ -331,3 +334,17 @@ def test_a_table_elsewhere_is_found_by_flag_environment_or_file(
     monkeypatch.setenv("BATCHER_DB", "/b.db")
     assert locate(out, None, file).db == Path("/b.db")
     assert locate(out, Path("/c.db"), file).db == Path("/c.db")
+
+
+def test_every_setting_is_an_option_of_run_with_the_settings_own_description() -> None:
+    """One place says what a setting means; `--help`, the file and the errors repeat it."""
+    options = {parameter.name: parameter for parameter in typer.main.get_command(_alone(run_module.command)).params}
+    for name, field in Settings.model_fields.items():
+        if name != "transcription":
+            assert str(field.description) in str(getattr(options[name], "help", ""))
+
+
+def _alone(function: Callable[..., None]) -> typer.Typer:
+    app = typer.Typer()
+    app.command()(function)
+    return app

@@ -14,7 +14,7 @@ from batcher.errors import AccountRefused
 from batcher.model import Limits
 from batcher.service.simulated import Pace
 from batcher.store.db import Database, T, Work
-from tests.engine_bed import KNOBS, Bed
+from tests.engine_bed import KEY, KNOBS, Bed
 from tests.test_engine import HOUR, at, drain_at, folder
 
 __all__ = ["folder"]  # the fixture
@@ -224,3 +224,73 @@ def test_a_week_away_changes_nothing(folder: Path) -> None:
     assert bed.run() is None
     assert bed.wrong() == []
     assert bed.rest.tally.accepted.total() == 10
+
+
+# Another key.
+
+
+@pytest.mark.parametrize("api", ["rest", "grpc"])
+def test_a_key_of_another_account_is_noticed_before_anything_is_taken_for_lost(folder: Path, api: str) -> None:
+    """Nothing is sent, nothing failed; with the first key the batch goes on."""
+    bed = a_bed(folder, *range(1_000, 1_010))
+    bed.api = api
+    assert bed.run(drain_at(4)) is None
+    before = bed.states()
+    bed.key = "of another project"
+    stopped = bed.run()
+    assert isinstance(stopped, AccountRefused)
+    assert "--other-account" in stopped.hint
+    assert bed.states() == before
+    bed.key = KEY
+    assert bed.run() is None
+    assert bed.wrong() == []
+    assert (bed.rest if api == "rest" else bed.account).tally.accepted.total() == 10
+
+
+def test_a_new_key_of_the_same_account_is_recognised_by_what_is_listed(folder: Path) -> None:
+    """Keys are changed now and then; the objects are the proof."""
+    bed = a_bed(folder, *range(1_000, 1_010))
+    assert bed.run(drain_at(4)) is None
+    bed.core._rest["a new key"] = bed.rest
+    bed.key = "a new key"
+    assert bed.run() is None
+    assert bed.wrong() == []
+    assert bed.rest.tally.accepted.total() == 10
+
+
+def test_an_account_that_is_gone_for_good_is_given_up_on_request(folder: Path) -> None:
+    """What was accepted there is reported as failed, never sent again by itself."""
+    bed = a_bed(folder, *range(1_000, 1_004))
+    assert bed.run(drain_at(4)) is None
+    assert bed.states()["submitted"] == 4
+    bed.key = "another"
+    assert bed.run(other_account=True) is None
+    assert bed.states() == {"failed": 4}
+
+
+# Stuck.
+
+
+def test_a_job_that_takes_too_long_is_stuck_and_only_waited_for(folder: Path) -> None:
+    """It is shown, never sent again; when it ends after all it is brought home."""
+    bed = a_bed(folder, 1_000)
+    bed.core.knobs = replace(bed.core.knobs, min_work_ms=10 * 3_600_000, max_work_ms=10 * 3_600_000)
+    stuck: list[object] = []
+
+    def look() -> None:
+        stuck.extend(bed.rows("SELECT state, remote_status FROM job WHERE stuck_at IS NOT NULL"))
+
+    assert bed.run(at(HOUR, look), at(3 * HOUR, look)) is None
+    assert stuck == [("submitted", "processing")]
+    assert bed.wrong() == []
+    assert bed.rest.tally.accepted.total() == 1
+    assert bed.rows("SELECT stuck_at FROM job") == [(None,)]
+
+
+def test_a_transcript_that_cannot_be_fetched_is_stuck_and_never_deleted(folder: Path) -> None:
+    """The service has it, and it is paid for."""
+    bed = a_bed(folder, 1_000)
+    bed.trouble = lambda call: Fault(Trouble.REFUSED, "INTERNAL") if call is Call.FETCH else None
+    assert bed.run(drain_at(3 * HOUR)) is None
+    assert bed.rows("SELECT state FROM job WHERE stuck_at IS NOT NULL") == [("completed",)]
+    assert len(bed.rest.jobs) == 1

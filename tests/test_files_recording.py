@@ -174,11 +174,11 @@ async def test_a_read_that_the_disk_refuses_is_a_source_error(
     path.write_bytes(content)
     expected, opened = known(path), open_files()
 
-    def refuse(handle: int, size: int) -> bytes:
+    def refuse(handle: int, buffers: list[memoryview]) -> int:
         raise OSError(5, "Input/output error")
 
     with monkeypatch.context() as patch:
-        patch.setattr(os, "read", refuse)
+        patch.setattr(os, "readv", refuse)
         with pytest.raises(SourceError, match="input/output error"):
             await read(path, expected)
     assert open_files() <= opened
@@ -189,10 +189,21 @@ async def test_short_reads_are_put_up_with(tmp_path: Path, monkeypatch: pytest.M
     """A file system may give less than asked for; nothing is lost by it."""
     path = tmp_path / "talk.mp3"
     path.write_bytes(SMALL)
-    expected, whole = known(path), os.read
+    expected, whole = known(path), os.readv
     with monkeypatch.context() as patch:
-        patch.setattr(os, "read", lambda handle, size: whole(handle, min(size, 1000)))
+        patch.setattr(os, "readv", lambda handle, buffers: whole(handle, [buffers[0][:1000]]))
         assert await read(path, expected) == SMALL
+
+
+@pytest.mark.anyio
+async def test_a_piece_stays_what_it_was_when_the_next_one_is_read(tmp_path: Path) -> None:
+    """All are read into the same memory, and a piece may still wait to be sent."""
+    path = tmp_path / "talk.mp3"
+    content = os.urandom(CHUNK_BYTES * 2 + 1)
+    path.write_bytes(content)
+    async with open_recording(os.fsencode(path), known(path)) as recording:
+        kept = [piece async for piece in recording.chunks()]
+    assert b"".join(kept) == content
 
 
 @pytest.mark.anyio
@@ -216,13 +227,13 @@ async def test_a_file_is_not_closed_under_a_thread_that_reads_it(
     path = tmp_path / "talk.mp3"
     path.write_bytes(LARGE)
     reading, go_on, order = threading.Event(), threading.Event(), []
-    whole, close = os.read, os.close
+    whole, close = os.readv, os.close
 
-    def slow(handle: int, size: int) -> bytes:
+    def slow(handle: int, buffers: list[memoryview]) -> int:
         reading.set()
         go_on.wait()
         order.append("read")
-        return whole(handle, size)
+        return whole(handle, buffers)
 
     def noted(handle: int) -> None:
         order.append("closed")
@@ -242,7 +253,7 @@ async def test_a_file_is_not_closed_under_a_thread_that_reads_it(
     async with anyio.create_task_group() as tasks:
         with monkeypatch.context() as patch:
             async with open_recording(os.fsencode(path), expected) as recording:
-                patch.setattr(os, "read", slow)
+                patch.setattr(os, "readv", slow)
                 patch.setattr(os, "close", noted)
                 tasks.start_soon(take, recording)
                 await to_thread.run_sync(reading.wait)

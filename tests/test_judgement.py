@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from batcher.judgement import Judgement, Scene, Settle, judge
-from batcher.model import Cause, Job, Load, Remedy, RemoteObject, RemoteStatus, Survey
+from batcher.model import Cause, Job, Load, Patience, Remedy, RemoteObject, RemoteStatus, Survey
 from batcher.reference import Reference, fingerprint
 from batcher.states import HELD_STATES, Event, State
 
@@ -34,7 +34,7 @@ def a_job(state: State, **changes: object) -> Job:
         failures=0, attempt=2, session=SESSION, sealed_at=SINCE, forgiven=0, digest=b"d", duration_ms=1,
         reference=reference(), remote="mine" if known else None, compare=False, twin_of=None, cancel_wanted=False,
         absent_at=None, transcript=None, formats="", shown=None, cause=None, reason=None, created=0,
-        convert=False, remedy=None, files=1, bytes=1000,
+        convert=False, remedy=None, files=1, bytes=1000, remote_status=None, remote_since=None, stuck_at=None,
     )  # fmt: skip
     return replace(job, **changes)  # type: ignore[arg-type]
 
@@ -326,6 +326,55 @@ def test_a_failure_carries_what_may_help(remedy: Remedy) -> None:
     (finding,) = look(a_job(State.SUBMITTED), listed(FAILED, remedy=remedy, error="why")).findings
     expected = None if remedy is Remedy.NONE else remedy
     assert (finding.detail, finding.facts) == ("why", {"cause": Cause.SERVICE, "remedy": expected})
+
+
+# Jobs that are where they are for too long.
+
+PATIENCE = Patience(queued=500, processing=200, ended=100)
+
+
+def patient(job: Job, *objects: RemoteObject, began: int) -> Judgement:
+    """Judge a list with little patience."""
+    return judge(Scene(BATCH, SESSION, Survey(objects), began, began, SETTLE, PATIENCE), [job])
+
+
+def test_what_the_service_says_of_a_submitted_job_is_news_once() -> None:
+    """From then on its time in that state is counted."""
+    job = a_job(State.SUBMITTED)
+    assert patient(job, listed(QUEUED), began=LATE).news == [(job, QUEUED)]
+    assert patient(replace(job, remote_status="queued"), listed(QUEUED), began=LATE).news == []
+    known = replace(job, remote_status="queued")
+    assert patient(known, listed(PROCESSING), began=LATE).news == [(known, PROCESSING)]
+    assert patient(job, listed(COMPLETED), began=LATE).news == []
+
+
+@pytest.mark.parametrize(
+    ("state", "said", "limit"),
+    [
+        (State.SUBMITTED, "queued", 500),
+        (State.SUBMITTED, "processing", 200),
+        (State.COMPLETED, None, 100),
+        (State.FAILING, None, 100),
+        (State.CANCELLING, None, 100),
+    ],
+)
+def test_a_job_is_stuck_after_the_time_of_its_state(state: State, said: str | None, limit: int) -> None:
+    """Noticed once; nothing happens to it for that."""
+    job = a_job(state, remote_status=said, remote_since=SINCE if said else None)
+    before = patient(job, listed(RemoteStatus(said) if said else COMPLETED), began=SINCE + limit - 1)
+    assert before.stuck == []
+    late = patient(job, listed(RemoteStatus(said) if said else COMPLETED), began=SINCE + limit)
+    assert late.stuck == [job]
+    assert Event.ABSENT not in events(late)
+    assert patient(replace(job, stuck_at=SINCE), listed(QUEUED), began=SINCE + limit).stuck == []
+
+
+@pytest.mark.parametrize(
+    "state", sorted(HELD_STATES - {State.SUBMITTED, State.COMPLETED, State.FAILING, State.CANCELLING})
+)
+def test_other_states_are_never_stuck(state: State) -> None:
+    """They end by themselves: by an answer, by the settle time, or on this machine."""
+    assert patient(a_job(state), began=SINCE + 10**9).stuck == []
 
 
 # Jobs that hold nothing.

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -17,7 +18,7 @@ from batcher.reference import parse
 from batcher.requests import Request, apply_request
 from batcher.states import HELD_STATES, NEXT, PENDING_STATES, Event, State, accepts
 from batcher.store import jobs, survey, transcripts
-from batcher.store.claim import begin_session, claim, held
+from batcher.store.claim import accept_account, begin_session, claim, held, unseen
 from batcher.transcripts import pack
 from tests.store_bench import BATCH, WORDS, Bench, open_bench, reference_of
 
@@ -146,18 +147,32 @@ def test_another_api_is_refused_while_the_first_one_holds_anything(bench: Bench,
     """It could not see it, would take it for lost, and have it transcribed and billed again."""
     job = bench.bring(bench.new("h", 1), state)
     with pytest.raises(UsageError, match="1 of this batch are at the service through its grpc API") as refused:
-        bench.do(lambda ledger: begin_session(ledger, "f" * 16, "rest"))
+        bench.do(lambda ledger: begin_session(ledger, "f" * 16, "rest", "account"))
     assert "--api grpc" in refused.value.hint
     bench.do(lambda ledger: ledger.rows("UPDATE job SET state = 'cancelled' WHERE id = ?", (job.id,)))
-    bench.do(lambda ledger: begin_session(ledger, "f" * 16, "rest"))
+    bench.do(lambda ledger: begin_session(ledger, "f" * 16, "rest", "account"))
     assert bench.rows("SELECT api FROM batch") == [("rest",)]
+
+
+def test_another_account_is_noticed_while_something_is_at_the_first(bench: Bench) -> None:
+    """It stays on record until it is proven, or accepted, that the batch is there too."""
+    begin = partial(begin_session, new_id="f" * 16, api="grpc")
+    assert not bench.do(lambda ledger: begin(ledger, account="first")).moved
+    job = bench.bring(bench.new("h", 1), State.SUBMITTED)
+    for _ in range(2):
+        assert bench.do(lambda ledger: begin(ledger, account="second")).moved
+    assert bench.do(unseen) == 1
+    bench.do(lambda ledger: accept_account(ledger, "second"))
+    assert not bench.do(lambda ledger: begin(ledger, account="second")).moved
+    bench.do(lambda ledger: ledger.rows("UPDATE job SET state = 'cancelled' WHERE id = ?", (job.id,)))
+    assert not bench.do(lambda ledger: begin(ledger, account="third")).moved
 
 
 def test_another_api_is_refused_while_leftovers_are_to_be_deleted(bench: Bench) -> None:
     """Nothing may be left behind there."""
     bench.do(lambda ledger: survey.add_extra(ledger, RemoteObject("x", "r", RemoteStatus.COMPLETED)))
     with pytest.raises(UsageError):
-        bench.do(lambda ledger: begin_session(ledger, "f" * 16, "rest"))
+        bench.do(lambda ledger: begin_session(ledger, "f" * 16, "rest", "account"))
 
 
 def test_a_claimed_job_has_its_reference_on_record(bench: Bench) -> None:
@@ -193,7 +208,7 @@ def test_what_must_wait_or_is_in_hand_is_not_claimed(bench: Bench) -> None:
 
 def test_a_run_has_a_number_and_the_batch_keeps_its_name(bench: Bench) -> None:
     """An upload of an earlier run is recognised by its session; references stay valid for ever."""
-    again = bench.do(lambda ledger: begin_session(ledger, "f" * 16, "grpc"))
+    again = bench.do(lambda ledger: begin_session(ledger, "f" * 16, "grpc", "account"))
     assert (again.id, again.session) == (BATCH, bench.batch.session + 1)
 
 
@@ -409,7 +424,7 @@ class TableAgainstModel(RuleBasedStateMachine):
         """The process is killed and started again."""
         if not really:
             return
-        self.bench.batch = self.bench.do(lambda ledger: begin_session(ledger, "f" * 16, "grpc"))
+        self.bench.batch = self.bench.do(lambda ledger: begin_session(ledger, "f" * 16, "grpc", "account"))
         under_way = (State.UPLOADING, State.SEALED)
         self.orphans |= {job for job, state in self.states.items() if state in under_way}
 

@@ -9,7 +9,7 @@ from batcher.cli.key import find_key
 from batcher.cli.memory import remembered_flags, run_again
 from batcher.cli.place import Place, config_file, locate
 from batcher.cli.session import Order, conduct
-from batcher.cli.settings import given, read_settings
+from batcher.cli.settings import CONNECTION, given, read_settings, takes
 from batcher.cli.views import NoView
 from batcher.cli.wishes import carry_out, chosen
 from batcher.clock import SystemClock
@@ -27,27 +27,16 @@ CLEARING_SECONDS = 60.0
 _log = structlog.get_logger()
 
 
+@takes(*CONNECTION)
 def command(
-    out: opt.Out,
-    jobs: opt.Jobs = None,
-    *,
-    every: opt.Every = False,
-    db: opt.Db = None,
-    config: opt.Config = None,
-    api: opt.Api = None,
-    region: opt.Region = None,
-    host: opt.Host = None,
-    insecure: opt.Insecure = None,
-    ca_file: opt.CaFile = None,
-    key_file: opt.KeyFile = None,
+    out: opt.Out, jobs: opt.Jobs = None, *, every: opt.Every = False, config: opt.Config = None, **flags: object
 ) -> None:
     """Give up jobs that are not finished.
 
     What is at the service is deleted there as soon as the service lets go of it.
     """
-    place = locate(out, db, config)
-    file, flags = config_file(config), remembered_flags(place) | given(locals())
-    settings = read_settings(file, flags)
+    place = locate(out, flags.get("db"), config)
+    settings = read_settings(config_file(config), remembered_flags(place) | given(flags))
     with open_reader(place.db) as reader:
         meant = chosen(reader, place, jobs or [], OPEN, every=every)
     clock = SystemClock()

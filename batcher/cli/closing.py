@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from batcher.cli import words
 from batcher.cli.memory import run_again
 from batcher.cli.place import Place
-from batcher.model import Cause
+from batcher.model import Cause, Job, RemoteStatus
 from batcher.states import State
 from batcher.store.reader import MOST_GROUPED, Counts, Ended
 from batcher.text import show_text
@@ -59,6 +59,37 @@ def group_lines(title: str, total: int, ended: Sequence[Ended], note: str = "") 
             yield f"      and {words.number(len(group.jobs) - EXAMPLES)} more"
     if len(groups) > MOST_GROUPS:
         yield f"  and {len(groups) - MOST_GROUPS} other reasons"
+
+
+def stuck_lines(stuck: Sequence[Job], place: Place, now: int) -> Iterator[str]:
+    """Yield the jobs that are at the service for too long; nothing happens to them by itself."""
+    if not stuck:
+        return
+    yield f"stuck at the service {words.number(len(stuck))} (waited for; never sent again by itself):"
+    for job in stuck[:EXAMPLES]:
+        since = job.remote_since if job.remote_since is not None else job.since
+        reason = f": {show_text(job.reason)}" if job.reason else ""
+        yield f"  {words.name(job.path)}: {stuck_state(job)} for {words.ago(now - since)}{reason}"
+    if len(stuck) > EXAMPLES:
+        yield f"  and {words.number(len(stuck) - EXAMPLES)} more"
+    yield f"  to give one up: batcher cancel {words.quoted(place.out)} {words.typeable(stuck[0].path) or stuck[0].id}"
+
+
+def stuck_state(job: Job) -> str:
+    """Return where a stuck job is, in words."""
+    if job.state is State.COMPLETED:
+        return "transcribed, but not fetched"
+    if job.state in (State.FAILING, State.CANCELLING):
+        return "to be deleted, but still there"
+    return "queued" if job.remote_status == RemoteStatus.QUEUED else "being transcribed"
+
+
+def stuck_documents(stuck: Sequence[Job]) -> list[dict[str, object]]:
+    """Return stuck jobs for JSON."""
+    return [
+        {"id": job.id, "path": words.raw(job.path), "where": stuck_state(job), "since": words.iso(job.stuck_at or 0)}
+        for job in stuck
+    ]
 
 
 def retry_command(place: Place, failed: Sequence[Ended]) -> str:

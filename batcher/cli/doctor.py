@@ -15,7 +15,7 @@ from batcher.cli.connect import address, check_connection, connect
 from batcher.cli.key import Key, find_key
 from batcher.cli.memory import remembered_flags, run_again
 from batcher.cli.place import Place, config_file, locate, place_of
-from batcher.cli.settings import given, read_settings
+from batcher.cli.settings import CONNECTION, given, read_settings, takes
 from batcher.clock import wall_clock
 from batcher.config import Settings
 from batcher.errors import BatcherError, ServiceError, UsageError
@@ -30,26 +30,15 @@ MaybeOut = Annotated[
 ]
 
 
-def command(
-    out: MaybeOut = None,
-    *,
-    db: opt.Db = None,
-    config: opt.Config = None,
-    api: opt.Api = None,
-    region: opt.Region = None,
-    host: opt.Host = None,
-    insecure: opt.Insecure = None,
-    ca_file: opt.CaFile = None,
-    key_file: opt.KeyFile = None,
-) -> None:
+@takes(*CONNECTION)
+def command(out: MaybeOut = None, *, config: opt.Config = None, **flags: object) -> None:
     """Check everything that a run needs.
 
     The key, the service, this machine and the batch, and what a run would do next. Sends nothing.
     """
-    flags = given(locals())
-    place = locate(out, db, config) if out is not None else place_of(Path.cwd(), None)
+    place = locate(out, flags.get("db"), config) if out is not None else place_of(Path.cwd(), None)
     worst = 0
-    for check in _all(place, config, flags, batch=out is not None):
+    for check in _all(place, config, given(flags), batch=out is not None):
         screen.say([f"{check.level:<5}{show_text(check.text)}"])
         if check.fix:
             screen.say([f"     -> {show_text(check.fix)}"])

@@ -12,7 +12,7 @@ from batcher.config import TABLE, Settings, spell_duration, spell_size
 from batcher.options import Options
 
 _SIZES = {"max_bytes", "max_file_size", "min_free_space"}
-_DURATIONS = {"max_duration", "settle"}
+_DURATIONS = {"max_duration", "settle", "stuck_ended", "stuck_processing", "stuck_queued"}
 
 _HEAD = """\
 # The configuration of batcher. Every key is here, commented out, with its default.
@@ -30,6 +30,11 @@ def example() -> str:
     top = {name: found for name, found in Settings.model_fields.items() if name != TABLE}
     inner = {name: found for name, found in Options.model_fields.items() if name != "model"}
     return "\n".join([_HEAD, *_keys(top), f"[{TABLE}]\n", *_keys(inner)])
+
+
+def spelled_default(name: str) -> str:
+    """Return the default of a setting as the file has it."""
+    return _toml(_spelled(name, Settings.model_fields[name].default))
 
 
 def _keys(fields: Mapping[str, FieldInfo]) -> Iterator[str]:

@@ -48,6 +48,7 @@ def states_named(names: Sequence[str]) -> list[State]:
 
 def _line(job: Job) -> str:
     reason = f": {show_text(job.reason)}" if job.reason else ""
+    reason = f" (stuck){reason}" if job.stuck_at else reason
     return f"{FACTS[job.state].public:<10} {job.id:>7}  {words.name(job.path)}{reason}"
 
 
@@ -68,7 +69,7 @@ def _document(job: Job) -> dict[str, object]:
         "state": FACTS[job.state].public,
         "reason": job.reason,
         "cause": job.cause,
-        "size": job.size,
+        "size": None if job.url else job.size,
         "duration_ms": job.duration_ms,
         "attempts": job.attempt,
         "since": words.iso(job.since),

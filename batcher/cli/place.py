@@ -48,12 +48,12 @@ def place_of(out: Path, db: str | Path | None) -> Place:
     return Place(out, Path(db).expanduser() if db else own)
 
 
-def locate(out: Path, db: Path | None, config: Path | None = None) -> Place:
+def locate(out: Path, db: object, config: Path | None = None) -> Place:
     """Return the place of a batch for the verbs that only look: no settings are checked, so it is quick.
 
     The table is found as `run` finds it: flag (also one of the latest run), ``BATCHER_DB``, configuration file.
     """
-    given = db or _remembered_db(out)
+    given = str(db) if db else _remembered_db(out)
     return place_of(out, given or os.environ.get("BATCHER_DB") or _db_in_file(config))
 
 

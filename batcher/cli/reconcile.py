@@ -1,6 +1,7 @@
 """`batcher reconcile`: bring the table and the service together; nothing new is sent."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import typer
 
@@ -13,7 +14,7 @@ from batcher.cli.meter import Meter
 from batcher.cli.place import config_file, locate
 from batcher.cli.run import run_with
 from batcher.cli.session import Order
-from batcher.cli.settings import given, read_settings
+from batcher.cli.settings import CONNECTION, given, read_settings, takes
 from batcher.clock import SystemClock
 from batcher.lock import hold
 from batcher.logs import open_log
@@ -31,30 +32,19 @@ _FOUND = {
 }
 
 
+@takes(*CONNECTION, "settle", "format", "progress")
 def command(
-    out: opt.Out,
-    *,
-    format: opt.Format = None,  # noqa: A002 - the option's own name
-    config: opt.Config = None,
-    db: opt.Db = None,
-    progress: opt.Progress = None,
-    api: opt.Api = None,
-    region: opt.Region = None,
-    host: opt.Host = None,
-    insecure: opt.Insecure = None,
-    ca_file: opt.CaFile = None,
-    key_file: opt.KeyFile = None,
-    settle: opt.Settle = None,
+    out: opt.Out, *, config: opt.Config = None, other_account: opt.OtherAccount = False, **flags: object
 ) -> None:
     """Ask the service what became of the batch.
 
     Takes over, fetches what is ready, deletes leftovers, says what it found. Sends nothing.
     """
-    place = locate(out, db, config)
-    settings = read_settings(config_file(config), remembered_flags(place) | given(locals()))
+    place = locate(out, flags.get("db"), config)
+    settings = read_settings(config_file(config), remembered_flags(place) | given(flags))
     key = require_key(settings.key_file)
     with open_reader(place.db):  # there must be a batch
-        order = Order(place, settings, settings.plan(admit=False), key)
+        order = Order(place, settings, replace(settings.plan(admit=False), other_account=other_account), key)
     clock = SystemClock()
     with hold(place.lock), open_log(place.log, settings.log_level, clock, key.value):
         display = Display(new_view(settings.progress), place, clock)

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -15,7 +16,7 @@ from batcher.cli.key import require_key
 from batcher.cli.memory import remember_run
 from batcher.cli.place import config_file, place_of
 from batcher.cli.session import Order, conduct, prepare
-from batcher.cli.settings import given, read_settings
+from batcher.cli.settings import ALL, given, read_settings, takes
 from batcher.cli.summary import close_run
 from batcher.clock import SystemClock
 from batcher.errors import UsageError
@@ -34,45 +35,22 @@ Arguments = Annotated[
 ]
 
 
+@takes(*ALL)
 def command(
     inputs: Arguments = None,
     *,
     out: opt.OutOption,
     files_from: opt.FilesFrom = None,
-    format: opt.Format = None,  # noqa: A002 - the option's own name
-    model: opt.Model = None,
-    include: opt.Include = None,
-    exclude: opt.Exclude = None,
     config: opt.Config = None,
-    db: opt.Db = None,
-    progress: opt.Progress = None,
-    api: opt.Api = None,
-    region: opt.Region = None,
-    host: opt.Host = None,
-    insecure: opt.Insecure = None,
-    ca_file: opt.CaFile = None,
-    key_file: opt.KeyFile = None,
-    settle: opt.Settle = None,
-    max_pending: opt.MaxPending = None,
-    max_stored: opt.MaxStored = None,
-    max_files: opt.MaxFiles = None,
-    max_bytes: opt.MaxBytes = None,
-    requests_per_minute: opt.RequestsPerMinute = None,
-    max_file_size: opt.MaxFileSize = None,
-    max_duration: opt.MaxDuration = None,
-    upload_concurrency: opt.UploadConcurrency = None,
-    convert: opt.Convert = None,
-    webhook_url: opt.WebhookUrl = None,
-    webhook_header: opt.WebhookHeader = None,
-    webhook_secret_file: opt.WebhookSecretFile = None,
-    min_free_space: opt.MinFreeSpace = None,
-    log_level: opt.LogLevel = None,
+    other_account: opt.OtherAccount = False,
+    **flags: object,
 ) -> None:
     """Turn recordings into transcripts in OUT.
 
     Works until nothing is left; the same command again goes on where it ended.
     """
-    order = _order(inputs or [], files_from or [], out, config, given(locals()))
+    order = _order(inputs or [], files_from or [], out, config, given(flags))
+    order = replace(order, plan=replace(order.plan, other_account=other_account))
     prepare(order.place)
     clock = SystemClock()
     with hold(order.place.lock), open_log(order.place.log, order.settings.log_level, clock, order.key.value):

@@ -261,7 +261,8 @@ class _WatchedService:
     """The service, with what is deleted there counted."""
 
     def __init__(self, service: Service, meter: Meter) -> None:
-        self.name, self.poll_seconds, self.bare_uploads = service.name, service.poll_seconds, service.bare_uploads
+        self.name, self.account = service.name, service.account
+        self.poll_seconds, self.bare_uploads = service.poll_seconds, service.bare_uploads
         self.submit, self.survey, self.fetch = service.submit, service.survey, service.fetch
         self._service, self._meter = service, meter
 

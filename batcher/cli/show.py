@@ -71,9 +71,11 @@ def _facts(story: Story) -> Iterator[tuple[str, str]]:
     yield "job", str(job.id)
     yield "state", f"{FACTS[job.state].public}, since {words.local(job.since)}: {FACTS[job.state].meaning}"
     yield "reason", job.reason or ""
-    yield "size", words.size(job.size)
+    yield "size", "" if job.url else words.size(job.size)
+    yield "at the service", f"{job.remote_status} since {words.local(job.remote_since)}" if job.remote_since else ""
+    yield "stuck", f"since {words.local(job.stuck_at)}: nothing happens to it by itself" if job.stuck_at else ""
     yield "length", words.span(job.duration_ms / 1000) if job.duration_ms else ""
-    yield "sha256", job.digest.hex() if job.digest else ""
+    yield "sha256", job.digest.hex() if job.digest and not job.url else ""
     yield "options", json.dumps(story.options, ensure_ascii=False) if story.options else ""
     yield "attempts", str(job.attempt)
     yield "reference", job.reference or ""
@@ -92,9 +94,11 @@ def _document(story: Story) -> dict[str, object]:
         "internal_state": job.state,
         "reason": job.reason,
         "cause": job.cause,
-        "size": job.size,
+        "size": None if job.url else job.size,
+        "remote_status": job.remote_status,
+        "stuck_since": words.iso(job.stuck_at) if job.stuck_at else None,
         "duration_ms": job.duration_ms,
-        "sha256": job.digest.hex() if job.digest else None,
+        "sha256": job.digest.hex() if job.digest and not job.url else None,
         "options": story.options,
         "attempts": job.attempt,
         "failures": job.failures,

@@ -9,6 +9,7 @@ from batcher.cli import options as opt
 from batcher.cli.place import Place, locate
 from batcher.clock import wall_clock
 from batcher.lock import is_held
+from batcher.model import Job
 from batcher.states import State
 from batcher.store.reader import Counts, Ended, Reader, open_reader
 
@@ -26,6 +27,7 @@ class Standing:
     extras: int
     failed: list[Ended]
     skipped: list[Ended]
+    stuck: list[Job]
 
 
 def command(out: opt.Out, *, as_json: opt.Json = False, db: opt.Db = None, config: opt.Config = None) -> None:
@@ -35,7 +37,7 @@ def command(out: opt.Out, *, as_json: opt.Json = False, db: opt.Db = None, confi
 
     --json prints one document: batch, created, runs, active (a run works on it now), last_activity (UTC), files,
     bytes, duration_ms, states (jobs by public name), at_service (pending and stored of ours at most, extras still
-    to be deleted), failed and skipped (lists of cause, reason, jobs, examples).
+    to be deleted), stuck (id, path, where, since), failed and skipped (lists of cause, reason, jobs, examples).
     """
     place = locate(out, db, config)
     with open_reader(place.db) as reader:
@@ -55,6 +57,7 @@ def look(place: Place, reader: Reader) -> Standing:
         reader.extras(),
         reader.ended(State.FAILED),
         reader.ended(State.SKIPPED),
+        reader.stuck(),
     )
 
 
@@ -68,6 +71,7 @@ def lines(standing: Standing) -> Iterator[str]:
     yield f"  {'together':<10} {counts.total.jobs:>9,}   {words.size(counts.total.bytes)}"
     yield from closing.group_lines("failed", counts.of([State.FAILED]).jobs, standing.failed)
     yield from closing.group_lines("skipped", counts.of([State.SKIPPED]).jobs, standing.skipped)
+    yield from closing.stuck_lines(standing.stuck, standing.place, standing.now)
     yield _at_service(standing)
     if standing.latest is not None:
         yield f"last activity: {words.local(standing.latest)} ({words.ago(standing.now - standing.latest)} ago)"
@@ -114,6 +118,7 @@ def document(standing: Standing) -> dict[str, object]:
         "duration_ms": total.duration_ms,
         "states": {name: found.jobs for name, found in counts.public().items()},
         "at_service": {"pending": counts.pending, "stored": counts.held, "extras": standing.extras},
+        "stuck": closing.stuck_documents(standing.stuck),
         "failed": closing.group_documents(standing.failed),
         "skipped": closing.group_documents(standing.skipped),
     }

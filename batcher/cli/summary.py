@@ -10,6 +10,7 @@ from batcher.cli.place import Place
 from batcher.cli.session import Outcome
 from batcher.cli.views import JsonView, status_facts
 from batcher.files import WalkProblem
+from batcher.model import Job
 from batcher.states import State
 from batcher.store.reader import Ended, open_reader
 from batcher.text import show_text
@@ -24,6 +25,7 @@ class End:
     snapshot: Snapshot
     failed: list[Ended]
     skipped: list[Ended]
+    stuck: list[Job]
 
     @property
     def code(self) -> int:
@@ -37,7 +39,7 @@ def close_run(place: Place, display: Display, outcome: Outcome, now: int) -> int
         return outcome.exit_code(0)
     with open_reader(place.db) as reader:
         snapshot = replace(display.meter.snapshot(now, reader.counts(), outcome.pulse), waiting="")  # it is over
-        end = End(place, outcome, snapshot, reader.ended(State.FAILED), reader.ended(State.SKIPPED))
+        end = End(place, outcome, snapshot, reader.ended(State.FAILED), reader.ended(State.SKIPPED), reader.stuck())
     if isinstance(display.view, JsonView):
         screen.say([display.view.line("summary", now, **_facts(end))])
     else:
@@ -56,6 +58,7 @@ def closing_lines(end: End) -> Iterator[str]:
     problems = end.outcome.problems
     yield from _problem_lines("could not be read", [problem for problem in problems if problem.hides])
     yield from _problem_lines("not looked into", [problem for problem in problems if not problem.hides])
+    yield from closing.stuck_lines(end.stuck, end.place, end.snapshot.at)
     if left := closing.left_line(counts):
         yield left
     if end.outcome.signal is not None:
@@ -96,6 +99,7 @@ def _facts(end: End) -> dict[str, object]:
         "exit_code": end.code,
         "stopped": None if stop is None else {"message": show_text(str(stop)), "hint": show_text(stop.hint)},
         "signal": end.outcome.signal,
+        "stuck": closing.stuck_documents(end.stuck),
         "failed": closing.group_documents(end.failed),
         "skipped": closing.group_documents(end.skipped),
         "not_looked_into": [words.raw(problem.path) for problem in end.outcome.problems],

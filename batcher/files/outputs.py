@@ -80,6 +80,7 @@ def sweep_temporaries(root: Path | bytes) -> int:
         for file in filter(_TEMPORARY.fullmatch, files):
             with _refusals(f"cannot remove {show_path(os.path.join(path, file))}"):
                 os.unlink(file, dir_fd=directory)
+            reach("temporary-swept")
             swept += 1
     return swept
 
@@ -166,6 +167,7 @@ def _step_into(directory: int, part: str) -> int:
         except FileNotFoundError:
             with suppress(FileExistsError):  # another process was quicker
                 os.mkdir(part, _PRIVATE, dir_fd=directory)
+                reach("directory-made")
             _sync_directory(directory)
             return os.open(part, flags, dir_fd=directory)
 

@@ -58,6 +58,7 @@ class Service(Protocol):
     """The remote service. All verbs but `submit` are idempotent. All of them end by themselves (deadlines)."""
 
     name: str  #: `grpc`, `rest` or `simulated`
+    account: str  #: stands for host and key, without telling them: another one may not show what was sent before
     poll_seconds: float  #: the shortest time between two surveys that is polite
     bare_uploads: bool  #: audio is an object of its own before anything transcribes it, and may be left without
 

@@ -63,7 +63,7 @@ async def open_grpc(
     secret = Key(key)
     channel = open_channel(host or DEFAULT_HOST, ca_file=ca_file, insecure=insecure)
     try:
-        yield GrpcService(channel, secret)
+        yield GrpcService(channel, secret, secret.account(host or DEFAULT_HOST))
     finally:
         with move_on_after(CLOSE_SECONDS, shield=True):
             await channel.close()
@@ -76,7 +76,8 @@ class GrpcService:
     bare_uploads = False
     poll_seconds = 0.1  #: one listing serves all jobs, and costs the service and us about a millisecond
 
-    def __init__(self, channel: grpc.aio.Channel, key: Key) -> None:
+    def __init__(self, channel: grpc.aio.Channel, key: Key, account: str) -> None:
+        self.account = account
         self._stub: Any = SpeechServiceStub(channel)  # type: ignore[no-untyped-call]
         self._key = key
 

@@ -17,6 +17,7 @@ from soniox.types import CreateTranscriptionConfig
 from batcher.clock import Dice
 from batcher.errors import Kind, ServiceError
 from batcher.files.offload import offload
+from batcher.killpoints import reach
 from batcher.model import Survey, Transcript
 from batcher.options import REST_DEFAULT_MODEL, Webhook
 from batcher.service import Seal, Service, Submission, Verb
@@ -119,6 +120,7 @@ class RestService:
         long_bytes: float = LONG_BYTES,
         poll_seconds: float = LEAST_POLL_SECONDS,
     ) -> None:
+        self.account = key.account(client.api_base_url)
         self.poll_seconds = poll_seconds
         self._client = client
         self._key = key
@@ -200,6 +202,7 @@ class RestService:
         transcription, file = split_id(remote)
         if transcription:
             await self._remove(self._client.stt.delete, transcription, self._listing.transcriptions)
+            reach("transcription-deleted")
         if file:
             await self._remove(self._client.files.delete, file, self._listing.files)
 
@@ -217,6 +220,7 @@ class RestService:
             return True
         with anyio.move_on_after(FORGET_SECONDS, shield=True), suppress(ServiceError):
             await self.delete(join_id("", file))
+            reach("upload-forgotten")
             return True
         return False
 

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
+from hashlib import blake2b
 from ipaddress import ip_address
 from urllib.parse import SplitResult, urlsplit
 
@@ -21,6 +22,10 @@ class Key:
 
     def __repr__(self) -> str:
         return "<key>"
+
+    def account(self, host: str) -> str:
+        """Return what stands for this key at `host`: by it a batch notices that it was at another account before."""
+        return blake2b(f"{host} {self.value}".encode(), digest_size=8, person=b"batcher.account").hexdigest()
 
     def hide(self, text: str) -> str:
         """Return `text` without the key, should the service have repeated it."""

@@ -51,6 +51,7 @@ class _Simulated:
     bare_uploads = False
 
     def __init__(self, core: Core, key: str, *, dice: Dice, plan: Plan | None, pace: Pace, poll_seconds: float) -> None:
+        self.account = f"simulated {key}"
         self.poll_seconds = poll_seconds
         self._core = core
         self._key = key

@@ -150,6 +150,7 @@ class Collect:
             context.service_failed(error)
             await self._defer_extra(remote, failures)
         else:
+            reach("extra-deleted")
             await context.table.transact(partial(survey.drop_extra, remote=remote))
             context.bells.poll.ring()
 

@@ -10,7 +10,7 @@ from batcher.clock import Clock, Dice
 from batcher.disk import Disk
 from batcher.errors import AccountRefused, BatcherError, Kind, ServiceError
 from batcher.judgement import Settle
-from batcher.model import FileBounds, Limits
+from batcher.model import FileBounds, Limits, Patience
 from batcher.options import Options
 from batcher.policy import BACKOFF_CAP_MS, Headroom, Refusals, Residence, backoff_ms
 from batcher.service import Service
@@ -45,12 +45,14 @@ class Plan:
     limits: Limits = field(default_factory=Limits)
     bounds: FileBounds = field(default_factory=FileBounds)
     settle: Settle = field(default_factory=lambda: Settle(15 * 60_000))
+    patience: Patience = field(default_factory=Patience)
     formats: tuple[str, ...] = ("txt", "json")
     upload_concurrency: int = 16
     collect_concurrency: int = 16
     max_failures: int = 8  #: tries of one job before it fails for good
     free_space: int = 64 * 1024 * 1024  #: below this nothing new is started
     convert: bool = True  #: what the service cannot decode is sent once more as FLAC
+    other_account: bool = False  #: a person says that the account is another one now
     admit: bool = True  #: False: finish what is at the service, send nothing new
     scan: bool = True
 
@@ -88,9 +90,10 @@ class Reach:
 
     ever: bool = False
     away: bool = False
+    proven: bool = True  #: it is the account that this batch's recordings were sent to
 
     def __bool__(self) -> bool:
-        return self.ever and not self.away
+        return self.ever and not self.away and self.proven
 
 
 @dataclass(slots=True)

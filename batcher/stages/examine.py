@@ -3,6 +3,7 @@
 from collections.abc import Collection, Sequence
 from functools import partial
 
+from batcher.killpoints import reach
 from batcher.model import Cause, Job
 from batcher.stages.context import Context
 from batcher.states import Event, State
@@ -33,6 +34,7 @@ class Examine:
     async def handle(self, item: Job) -> None:
         """Examine one recording and record the verdict."""
         results = await self._context.disk.examine([item])
+        reach("examined")
         await self._context.table.transact(partial(admission.examined, results=results))
 
     async def broke(self, item: Job, error: Exception) -> None:

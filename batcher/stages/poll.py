@@ -9,10 +9,13 @@ import anyio
 from batcher.errors import AccountRefused, Kind, ServiceError
 from batcher.judgement import Finding, Judgement, Scene, Settle
 from batcher.killpoints import reach
-from batcher.model import Remedy
+from batcher.model import Remedy, Survey
+from batcher.reference import parse
 from batcher.stages.context import COLLECTED, Context
 from batcher.states import Event
 from batcher.store import jobs, survey
+from batcher.store.claim import accept_account
+from batcher.store.claim import unseen as unseen_jobs
 from batcher.store.table import Ledger
 from batcher.text import show_path
 
@@ -59,14 +62,35 @@ class Poll:
         except ServiceError as error:
             self._unanswered(error)
             return
+        if not await self._is_our_account(seen):
+            return
         self._answered()
         plan, batch = context.plan, context.batch
-        scene = Scene(batch.id, batch.session, seen, began, began, plan.settle, plan.max_failures)
+        scene = Scene(batch.id, batch.session, seen, began, began, plan.settle, plan.patience, plan.max_failures)
         judgement, outlook = await context.table.transact(partial(_apply, scene=scene))
         reach("survey-applied")
         self._learn(judgement, scene)
         if self._over(judgement, outlook, began, complete=seen.complete):
             context.finished.set()
+
+    async def _is_our_account(self, seen: Survey) -> bool:
+        """Tell whether what was sent with another key or to another host can be seen here.
+
+        A list that shows something of this batch proves it. A complete one without anything would have all of it
+        taken for lost, or for never received, and paid for again: that is a person's decision.
+        """
+        context = self._context
+        if context.reach.proven:
+            return True
+        references = (parse(listed.reference) for listed in seen.objects)
+        shown = any(reference is not None and reference.batch == context.batch.id for reference in references)
+        unseen = await context.table.transact(unseen_jobs)
+        if shown or context.plan.other_account or not unseen:
+            await context.table.transact(partial(accept_account, account=context.service.account))
+            context.reach.proven = True
+        elif seen.complete:
+            context.stop(_another_account(unseen))
+        return context.reach.proven
 
     def _answered(self) -> None:
         reach_now = self._context.reach
@@ -180,6 +204,15 @@ def look_out(ledger: Ledger, settle: Settle) -> Outlook:
         collecting=jobs.exists(ledger, COLLECTED) or survey.any_extra(ledger),
         unsettled=bool(ledger.rows(_UNSETTLED)),
         loose=cast("int", loose) + settle.apart_ms,
+    )
+
+
+def _another_account(unseen: int) -> AccountRefused:
+    return AccountRefused(
+        f"{unseen:,} recordings of this batch were sent with another key or to another host, and this account shows none "
+        "of them",
+        hint="Run again with that key and host. If they are gone for good, add --other-account: what was accepted there "
+        "is then reported as failed, and what may not have been is sent again and may be billed again.",
     )
 
 

@@ -22,10 +22,13 @@ class Batch:
 
     id: str
     session: int
+    moved: bool = False  #: what it holds at the service was sent with another key or to another host
 
 
-def begin_session(ledger: Ledger, new_id: str, api: str) -> Batch:
+def begin_session(ledger: Ledger, new_id: str, api: str, account: str) -> Batch:
     """Return the batch of this table with the number of this run; a new table becomes batch `new_id`.
+
+    `account` is that of the service. While the batch holds something at another one, that one stays on record.
 
     Raises:
         UsageError: something of the batch is at the service through another API, which `api` cannot see. It would
@@ -35,15 +38,27 @@ def begin_session(ledger: Ledger, new_id: str, api: str) -> Batch:
         "INSERT INTO batch (id, created, api) SELECT ?, ?, ? WHERE NOT EXISTS (SELECT 1 FROM batch)",
         (new_id, ledger.now, api),
     )
-    ((before,),) = ledger.rows("SELECT api FROM batch")
-    held = jobs.count(ledger, HELD_STATES) + survey.count_extras(ledger)
-    if before != api and held:
+    ((before, known),) = ledger.rows("SELECT api, account FROM batch")
+    there = jobs.count(ledger, HELD_STATES) + survey.count_extras(ledger)
+    if before != api and there:
         raise UsageError(
-            f"{held:,} of this batch are at the service through its {before} API, where the {api} API cannot see them",
+            f"{there:,} of this batch are at the service through its {before} API, where the {api} API cannot see them",
             hint=f"Run the same command with --api {before} until they are done; then the API may change.",
         )
-    rows = ledger.rows("UPDATE batch SET session = session + 1, api = ? RETURNING id, session", (api,))
-    return Batch(*cast("tuple[str, int]", rows[0]))
+    moved = bool(there and known and known != account)
+    sql = "UPDATE batch SET session = session + 1, api = ?, account = ? RETURNING id, session"
+    rows = cast("list[tuple[str, int]]", ledger.rows(sql, (api, known if moved else account)))
+    return Batch(*rows[0], moved)
+
+
+def accept_account(ledger: Ledger, account: str) -> None:
+    """Record that what the batch holds at the service is to be looked for at this account."""
+    ledger.rows("UPDATE batch SET account = ?", (account,))
+
+
+def unseen(ledger: Ledger) -> int:
+    """Count the jobs that only the account they were sent to can tell about; what is only to be deleted is none."""
+    return jobs.count(ledger, HELD_STATES - {State.CANCELLING, State.UPLOADING})
 
 
 _HELD = """

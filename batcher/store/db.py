@@ -139,6 +139,7 @@ def create_private(path: Path) -> None:
     """Create an empty table file that only its user may read; SQLite gives -wal and -shm the same mode."""
     try:
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        reach("table-created")
     except FileExistsError:
         return
 

@@ -16,6 +16,7 @@ NO_FACTS: Facts = {}
 #: Columns that a transition may set beside the state.
 _FACTS = frozenset(field.name for field in fields(Job)) - {
     "id", "path", "state", "since", "reason", "created", "files", "bytes",
+    "remote_status", "remote_since", "stuck_at",
 }  # fmt: skip
 
 
@@ -109,7 +110,8 @@ def fire(
     assert not unknown, f"not columns of a job: {unknown}"
     extra = "".join(f", {name} = :{name}" for name in facts)
     sql = f"""
-        UPDATE job SET state = :target, since = :now, reason = :detail{extra}
+        UPDATE job SET state = :target, since = :now, reason = :detail, remote_status = NULL, remote_since = NULL,
+            stuck_at = NULL{extra}
         WHERE id = :id AND state = :source RETURNING path, attempt, cancel_wanted, cause, transcript
     """  # noqa: S608 - names checked above
     known = {"target": target, "now": ledger.now, "detail": detail, "id": job_id, "source": source}
@@ -199,6 +201,17 @@ def defer(ledger: Ledger, job: Job, not_before: int, failures: int, reason: str)
         "state": job.state,
     }
     ledger.rows(_DEFER, parameters)
+
+
+def take_note(ledger: Ledger, job: Job, remote_status: str, since: int) -> None:
+    """Record what the service says of a submitted job, and since when."""
+    sql = "UPDATE job SET remote_status = ?, remote_since = ?, stuck_at = NULL WHERE id = ? AND state = ?"
+    ledger.rows(sql, (remote_status, since, job.id, job.state))
+
+
+def mark_stuck(ledger: Ledger, job: Job) -> None:
+    """Record that a job is where it is for too long."""
+    ledger.rows("UPDATE job SET stuck_at = ? WHERE id = ? AND state = ?", (ledger.now, job.id, job.state))
 
 
 def want_cancel(ledger: Ledger, job: Job) -> None:

@@ -52,7 +52,9 @@ def _apply(conn: sqlite3.Connection, number: int, script: str) -> None:
             conn.execute(statement)
             reach("migration-statement")
         conn.execute(f"PRAGMA user_version = {number}")
+        reach("before-migration-commit")
         conn.execute("COMMIT")
+        reach("after-migration-commit")
     except BaseException:
         if conn.in_transaction:  # SQLite itself rolls back when the disk is full
             conn.execute("ROLLBACK")

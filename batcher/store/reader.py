@@ -124,6 +124,7 @@ _OPTIONS = "SELECT body FROM option_set WHERE fingerprint = ?"
 _ENDED = "SELECT id, path, cause, reason FROM job WHERE state = ? LIMIT ?"
 # In the order of the index (state, not_before, id), and in two steps, because SQLite would begin at the first of
 # equal due times again for every page: the rest of one due time, then the later ones.
+_STUCK = f"SELECT {_COLUMNS} FROM job WHERE stuck_at IS NOT NULL ORDER BY stuck_at, id LIMIT ?"  # noqa: S608
 _PAGE_REST = f"""
     SELECT {_COLUMNS} FROM job WHERE state = ? AND not_before = ? AND id > ? ORDER BY id LIMIT ?
 """  # noqa: S608
@@ -211,6 +212,10 @@ class Reader:
         """Return jobs that failed (or were skipped) with their reasons, `MOST_GROUPED` at most."""
         rows = cast("list[tuple[int, bytes, str | None, str | None]]", self._rows(_ENDED, (state, MOST_GROUPED)))
         return [Ended(number, path, cause, reason or "") for number, path, cause, reason in rows]
+
+    def stuck(self) -> list[Job]:
+        """Return the jobs that are where they are for too long, as of the latest look at the service."""
+        return list(map(_job, self._rows(_STUCK, (MOST_GROUPED,))))
 
     def latest(self) -> int | None:
         """Return when anything last happened (UTC milliseconds)."""

@@ -18,6 +18,10 @@ def apply_survey(ledger: Ledger, scene: Scene) -> Judgement:
     judgement = judge(scene, _concerned(ledger, scene))
     for finding in judgement.findings:
         jobs.fire(ledger, finding.job.id, finding.job.state, finding.event, finding.detail, finding.facts)
+    for job, status in judgement.news:
+        jobs.take_note(ledger, job, status, scene.began)
+    for job in judgement.stuck:
+        jobs.mark_stuck(ledger, job)
     for job in judgement.missed:
         _mark_absent(ledger, job, scene.began)
     for job in judgement.seen_again:

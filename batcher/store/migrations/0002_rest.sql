@@ -1,6 +1,9 @@
 -- Which API the batch was last sent through: while anything of it is at the service, no other one can see it.
 ALTER TABLE batch ADD COLUMN api TEXT NOT NULL DEFAULT 'grpc';
 
+-- Stands for the account (host and key) that the batch was last known to be at; empty in tables from before.
+ALTER TABLE batch ADD COLUMN account TEXT NOT NULL DEFAULT '';
+
 -- When an upload last ended of which nobody knows whether it arrived (UTC milliseconds): it may still show up.
 ALTER TABLE batch ADD COLUMN loose_at INTEGER NOT NULL DEFAULT 0;
 
