@@ -15,7 +15,7 @@ from batcher.states import Event, State
 BACKOFF_FIRST_MS = 2_000
 BACKOFF_CAP_MS = 15 * 60_000
 
-#: A listing older than this says nothing about room any more.
+#: A listing older than this says nothing about room any more; one that took long itself may be twice as old.
 SURVEY_FRESH_MS = 30_000
 
 #: Refusals for quota within this time are one refusal; each halves our share, down to the smallest.
@@ -100,6 +100,7 @@ class Headroom:
 
     limits: Limits
     began: int | None = None  #: when the latest listing that counts was begun
+    fresh_ms: int = SURVEY_FRESH_MS  #: how old it may be
     foreign: Load = NOTHING
     growth: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0)  #: of `foreign`, thing by thing
     known: bool = False  #: a complete listing was seen
@@ -109,10 +110,14 @@ class Headroom:
     paused_until: int = 0
     refused_since_look: bool = False
 
-    def observe(self, judgement: Judgement, began: int, *, complete: bool = True) -> None:
-        """Take note of a listing. One that may have missed something can raise what others hold, never lower it."""
+    def observe(self, judgement: Judgement, began: int, *, took: int = 0, complete: bool = True) -> None:
+        """Take note of a listing, which took so many milliseconds.
+
+        One that may have missed something can raise what others hold, never lower it.
+        """
         if not complete and not self.known:
             return
+        self.fresh_ms = max(SURVEY_FRESH_MS, 2 * took)
         seen = judgement.foreign
         if complete:
             self._grow(seen)
@@ -145,7 +150,7 @@ class Headroom:
 
     def fresh(self, now: int) -> bool:
         """Tell whether the latest listing is young enough to decide on."""
-        return self.began is not None and now - self.began <= SURVEY_FRESH_MS
+        return self.began is not None and now - self.began <= self.fresh_ms
 
     def paused(self, now: int) -> bool:
         """Tell whether the service refused for quota a moment ago."""

@@ -4,7 +4,7 @@ import hashlib
 import sqlite3
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
-from contextlib import asynccontextmanager, closing, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -27,6 +27,7 @@ from batcher.errors import BatcherError
 from batcher.model import Job
 from batcher.options import Options
 from batcher.requests import Request
+from batcher.service import Service
 from batcher.service.simulated import Pace, open_simulated
 from batcher.stages.context import Plan
 from batcher.store.admission import Candidate, Examined
@@ -131,6 +132,7 @@ class Bed:
     ) -> None:
         self.api = api
         self.key = KEY
+        self.requests_per_minute = 0  #: the client's own budget (REST)
         self.path = folder / "jobs.sqlite3"
         self.world = World()
         self.dice = Dice(1)
@@ -166,6 +168,15 @@ class Bed:
         """Write other content to a recording."""
         file = self.world.files[b"/in/" + name.encode()]
         file.content, file.mtime_ns = content, file.mtime_ns + 1
+
+    def open_service(self) -> AbstractAsyncContextManager[Service]:
+        """Connect to the account of `key` through `api`."""
+        if self.api == "rest":
+            rate = self.requests_per_minute
+            return open_simulated_rest(
+                self.core, self.key, dice=self.dice, plan=self, pace=self.pace, requests_per_minute=rate
+            )
+        return open_simulated(self.core, self.key, dice=self.dice, plan=self, pace=self.pace)
 
     def decide(self, verb: Call) -> Fault | None:
         """Note a call, and say what goes wrong with it."""
@@ -249,8 +260,7 @@ class _Life:
         bed = self._bed
         bed.world.read = anyio.current_time
         try:
-            opened = open_simulated_rest if bed.api == "rest" else open_simulated
-            async with opened(bed.core, bed.key, dice=bed.dice, plan=bed, pace=bed.pace) as service:
+            async with bed.open_service() as service:
                 engine = Engine(
                     clock=bed.world,
                     dice=bed.dice,

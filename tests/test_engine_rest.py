@@ -12,6 +12,7 @@ from batcher.emulator.tally import Call
 from batcher.engine import Engine
 from batcher.errors import AccountRefused
 from batcher.model import Limits
+from batcher.service.rest import politeness
 from batcher.service.simulated import Pace
 from batcher.store.db import Database, T, Work
 from tests.engine_bed import KEY, KNOBS, Bed
@@ -167,6 +168,26 @@ def test_too_many_requests_count_against_no_job_and_halve_no_share(folder: Path)
     assert bed.rest.tally.reasons["requests"] > 0
     assert set(shares) == {1.0}
     assert bed.rows("SELECT count(*) FROM history WHERE event = 'rejected'") == [(0,)]
+
+
+@pytest.mark.parametrize("rate", [1, 2, 6, 20])
+def test_however_slow_the_pace_everything_has_its_turn(folder: Path, rate: int) -> None:
+    """Surveys leave turns for what they are taken for."""
+    bed = a_bed(folder, *range(1_000, 1_005))
+    bed.requests_per_minute = rate
+    assert bed.run() is None
+    assert bed.wrong() == []
+    assert bed.world.moment <= 60 * 5 * 12 / rate + 3 * politeness(rate)
+
+
+@pytest.mark.parametrize("rate", [10, 60])
+def test_a_service_that_allows_less_than_we_ask_for_starves_nothing(folder: Path, rate: int) -> None:
+    """The pace is learned from its refusals; the batch goes on, if slowly."""
+    bed = a_bed(folder, *range(1_000, 1_020), requests_per_minute=rate)
+    bed.requests_per_minute = 200
+    assert bed.run() is None
+    assert bed.wrong() == []
+    assert bed.world.moment <= HOUR
 
 
 def test_lists_of_several_pages_that_our_own_work_crosses_do_not_starve_the_batch(folder: Path) -> None:

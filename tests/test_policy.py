@@ -126,6 +126,14 @@ def test_a_stale_listing_is_no_room() -> None:
     assert headroom.room(NOW + SURVEY_FRESH_MS + 1) == NOTHING
 
 
+def test_a_listing_that_took_long_may_be_older() -> None:
+    """At a slow pace of requests no listing would ever be young enough."""
+    headroom = Headroom(Limits())
+    headroom.observe(seen(0), NOW, took=100_000)
+    assert headroom.room(NOW + 200_000).pending == 100
+    assert headroom.room(NOW + 200_001) == NOTHING
+
+
 @given(
     pending=st.integers(1, 500), stored=st.integers(1, 5000),
     others=st.integers(0, 600), held=st.integers(0, 6000),

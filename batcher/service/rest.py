@@ -44,7 +44,6 @@ __all__ = ["HOSTS", "RestService", "open_rest"]
 CLOSE_SECONDS = 5  #: how long the connections may take to end
 FORGET_SECONDS = 3  #: how long an unused upload may take to be deleted at once
 LEAST_POLL_SECONDS = 0.5
-LONGEST_POLL_SECONDS = 20.0
 SURVEYS_SHARE = 60 * 10  #: seconds of a minute, times ten
 CREATE_TRIES = 3  #: a transcription refused for the pace is tried so often: its bytes are there already
 LONG_BYTES = 128 * 1024  #: a transcript of more bytes is not read in the loop
@@ -98,7 +97,7 @@ def politeness(requests_per_minute: int) -> float:
     """
     if requests_per_minute == 0:
         return LEAST_POLL_SECONDS
-    return min(max(SURVEYS_SHARE / requests_per_minute, LEAST_POLL_SECONDS), LONGEST_POLL_SECONDS)
+    return max(SURVEYS_SHARE / requests_per_minute, LEAST_POLL_SECONDS)
 
 
 class RestService:

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from enum import IntEnum, StrEnum
+from enum import StrEnum
 from heapq import heapify, heappush
 
 import anyio
@@ -33,14 +33,23 @@ class Bucket(StrEnum):
     TRANSCRIPTIONS = "transcriptions"
 
 
-class Urgency(IntEnum):
-    """Who goes first when there is not enough for all. Deletes free quota, so uploads never starve them."""
+class Urgency(StrEnum):
+    """What a request is for, and so who goes first when there is not enough for all.
 
-    DELETE = 0
-    SURVEY = 1
-    CREATE = 2  #: its upload is sealed, and its bytes are spent
-    FETCH = 3
-    UPLOAD = 4
+    Deletes free quota, so nothing starves them. All others go in the order in which they asked: surveys come again
+    and again, and if they went first, a slow pace would leave turns for nothing else.
+    """
+
+    DELETE = "delete"
+    SURVEY = "survey"
+    CREATE = "create"
+    FETCH = "fetch"
+    UPLOAD = "upload"
+
+    @property
+    def rank(self) -> int:
+        """Return whose turn comes first: the lower one's."""
+        return 0 if self is Urgency.DELETE else 1
 
 
 @dataclass(slots=True)
@@ -132,7 +141,7 @@ class _Line:
 
     def __init__(self, pace: Pace) -> None:
         self.pace = pace
-        self.tickets: list[tuple[Urgency, int]] = []
+        self.tickets: list[tuple[int, int]] = []
         self._serial = 0
         self._moved = anyio.Event()
 
@@ -147,8 +156,8 @@ class _Line:
         return self.pace.wait(anyio.current_time())
 
     @contextmanager
-    def _queued(self, urgency: Urgency) -> Iterator[tuple[Urgency, int]]:
-        ticket = (urgency, self._serial)
+    def _queued(self, urgency: Urgency) -> Iterator[tuple[int, int]]:
+        ticket = (urgency.rank, self._serial)
         self._serial += 1
         heappush(self.tickets, ticket)
         try:

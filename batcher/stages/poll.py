@@ -119,7 +119,8 @@ class Poll:
                 context.residence.completed((scene.began - finding.job.since) / 1000)
             elif finding.facts.get("remedy") is Remedy.STOP and finding.job.session == scene.session:
                 context.stop(_account_failed(finding))
-        context.headroom.observe(judgement, scene.began, complete=scene.survey.complete)
+        took = context.clock.now() - scene.began
+        context.headroom.observe(judgement, scene.began, took=took, complete=scene.survey.complete)
         context.bells.upload.ring()
         if judgement.extras:
             context.bells.collect.ring()

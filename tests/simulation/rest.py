@@ -19,7 +19,7 @@ from batcher.emulator.core import Core
 from batcher.emulator.faults import PRESETS, FaultPlan, Plan
 from batcher.emulator.rest_face import RestFace
 from batcher.service import Service
-from batcher.service.rest import RestService
+from batcher.service.rest import RestService, politeness
 from batcher.service.rest_budget import Budget
 from batcher.service.rest_http import Client
 from batcher.service.shared import Key
@@ -28,7 +28,7 @@ from batcher.service.simulated import Pace
 HANGING_SECONDS = 3600.0  #: after which an app that never comes to an end is left alone
 
 
-POLL_SECONDS = 3.0  #: what is polite at the default pace
+POLL_RATE = 200  #: looks are as polite as at the default pace where there is no limit
 
 
 @asynccontextmanager
@@ -57,7 +57,13 @@ async def open_simulated_rest(
     async with open_wire(face.app, dice=dice, pace=pace or Pace()) as wire:
         client = Client("https://simulated", secret, Budget(requests_per_minute), wire)
         try:
-            yield RestService(client, secret, dice=dice, poll_seconds=POLL_SECONDS, long_bytes=math.inf)
+            yield RestService(
+                client,
+                secret,
+                dice=dice,
+                poll_seconds=politeness(requests_per_minute or POLL_RATE),
+                long_bytes=math.inf,
+            )
         finally:
             await client.aclose()
 

@@ -1,0 +1,224 @@
+"""The guards, each with the few words that break it.
+
+`before` stands exactly once in `path`; a guard that was rewritten makes its mutant fail to apply, so the list cannot
+fall behind.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """One guard, broken."""
+
+    name: str  #: what the mutant does
+    path: str  #: below the repository
+    before: str
+    after: str
+
+
+MUTANTS = (
+    Mutant(
+        "sends again without looking when an answer was lost",
+        "batcher/policy.py",
+        "    return Event.ANSWER_LOST if sealed else Event.POSTPONED\n",
+        "    return Event.REFUSED\n",
+    ),
+    Mutant(
+        "takes one look soon after a lost answer for proof",
+        "batcher/judgement.py",
+        "    if not scene.survey.complete or scene.began < earliest:\n        return\n",
+        "    if not scene.survey.complete:\n        return\n    earliest = 0\n",
+    ),
+    Mutant(
+        "takes one complete list for proof of absence, without waiting at all",
+        "batcher/judgement.py",
+        "    earliest = job.since + scene.settle.wait_ms\n",
+        "    earliest = job.since + scene.settle.wait_ms\n"
+        "    judgement.findings.append(_proven_absent(scene, job))\n    return\n",
+    ),
+    Mutant(
+        "takes a failed listing for an empty one",
+        "batcher/stages/poll.py",
+        "        except ServiceError as error:\n            self._unanswered(error)\n            return\n",
+        "        except ServiceError:\n            seen = Survey(())\n",
+    ),
+    Mutant(
+        "takes an incomplete list for a complete one",
+        "batcher/judgement.py",
+        "    if not scene.survey.complete or scene.began < earliest:\n",
+        "    if scene.began < earliest:\n",
+    ),
+    Mutant(
+        "deletes the remote copy before the transcript is committed",
+        "batcher/stages/collect.py",
+        '        reach("fetched")\n',
+        '        await context.service.delete(job.remote)\n        reach("fetched")\n',
+    ),
+    Mutant(
+        "forgets to delete what was fetched",
+        "batcher/stages/collect.py",
+        "            await self._render(job)\n        await self._delete(job)\n",
+        "            await self._render(job)\n",
+    ),
+    Mutant(
+        "clears failed jobs from the table only",
+        "batcher/stages/collect.py",
+        '        """Delete what failed or was cancelled; what there is a remedy for is sent once more."""\n'
+        "        await self._delete(job)\n",
+        '        """Delete what failed or was cancelled; what there is a remedy for is sent once more."""\n',
+    ),
+    Mutant(
+        "never deletes leftovers",
+        "batcher/store/survey.py",
+        "    for extra in judgement.extras:\n        add_extra(ledger, extra)\n",
+        "",
+    ),
+    Mutant(
+        "ends the batch whatever the list still shows",
+        "batcher/stages/poll.py",
+        "        if outlook.unfinished or judgement.ours or context.deferred:\n",
+        "        if outlook.unfinished or context.deferred:\n",
+    ),
+    Mutant(
+        "counts the quota without what is held",
+        "batcher/store/claim.py",
+        "    free = room.minus(held(ledger))\n",
+        "    free = room\n",
+    ),
+    Mutant(
+        "counts only what waits for its upload against the quota",
+        "batcher/states.py",
+        '"accepted by the service", pending=True, held=True)',
+        '"accepted by the service")',
+    ),
+    Mutant(
+        "does not count an uncertain attempt against the quota",
+        "batcher/states.py",
+        '"the answer was lost: look before sending again", pending=True, held=True)',
+        '"the answer was lost: look before sending again")',
+    ),
+    Mutant(
+        "forgets an upload that an earlier run was sending",
+        "batcher/judgement.py",
+        "    return job.state in (State.UPLOADING, State.SEALED) and job.session != scene.session\n",
+        "    return False\n",
+    ),
+    Mutant(
+        "takes an upload of an earlier run for unsealed",
+        "batcher/judgement.py",
+        "    sealed = job.state is State.SEALED\n    event = Event.ANSWER_LOST if sealed else Event.INTERRUPTED\n",
+        "    sealed = job.state is State.SEALED\n    event = Event.REFUSED if sealed else Event.INTERRUPTED\n",
+    ),
+    Mutant(
+        "ignores what other clients hold",
+        "batcher/policy.py",
+        "        room = self.limits.load().minus(self.foreign).minus(reserve)\n",
+        "        room = self.limits.load().minus(reserve)\n",
+    ),
+    Mutant(
+        "decides about room on a list of any age",
+        "batcher/policy.py",
+        "        return self.began is not None and now - self.began <= self.fresh_ms\n",
+        "        return self.known\n",
+    ),
+    Mutant(
+        "touches what is not ours",
+        "batcher/judgement.py",
+        "        if reference is None or reference.batch != scene.batch:\n"
+        "            _count_foreign(judgement, remote)\n            continue\n",
+        "        if reference is None or reference.batch != scene.batch:\n"
+        "            _count_foreign(judgement, remote)\n            judgement.extras.append(remote)\n            continue\n",
+    ),
+    Mutant(
+        "does not compare recordings of one size",
+        "batcher/store/admission.py",
+        "    shared = not is_url(candidate.path) and _compare_siblings(ledger, candidate.size, 0)\n",
+        "    shared = False\n",
+    ),
+    Mutant(
+        "does not look for a job with the same audio under way",
+        "batcher/store/admission.py",
+        "    elif carrier:\n",
+        "    elif carrier and job.id < 0:\n",
+    ),
+    Mutant(
+        "moves a job whatever state it is in by now",
+        "batcher/store/jobs.py",
+        "        WHERE id = :id AND state = :source RETURNING path",
+        "        WHERE id = :id AND :source = :source RETURNING path",
+    ),
+    Mutant(
+        "lets the next attempt carry the reference of the last one",
+        "batcher/store/claim.py",
+        "    attempt = job.attempt + 1\n",
+        "    attempt = max(1, job.attempt)\n",
+    ),
+    Mutant(
+        "takes a deletion that failed for one that was done",
+        "batcher/stages/collect.py",
+        "            await self._context.service.delete(job.remote)\n",
+        "            try:\n                await self._context.service.delete(job.remote)\n"
+        "            except ServiceError:\n                pass\n",
+    ),
+    Mutant(
+        "deletes bare audio that may still be used",
+        "batcher/judgement.py",
+        "    return _is_bare(remote) and _is_of(job, remote)\n",
+        "    return False\n",
+    ),
+    Mutant(
+        "leaves bare audio lying at the service",
+        "batcher/judgement.py",
+        "    judgement.extras += [r for r in listed if r not in usable[:1]]\n",
+        "    judgement.extras += [r for r in listed if r not in usable[:1] and not _is_bare(r)]\n",
+    ),
+    Mutant(
+        "ends without a last look for audio whose upload was lost",
+        "batcher/stages/poll.py",
+        "        context.lingering = context.service.bare_uploads and began < outlook.loose\n",
+        "        context.lingering = False\n",
+    ),
+    Mutant(
+        "counts neither files nor bytes",
+        "batcher/model.py",
+        "        return Load(1, 1, self.files, self.bytes)\n",
+        "        return Load(1, 1, 0, 0)\n",
+    ),
+    Mutant(
+        "tries what the service failed again and again",
+        "batcher/policy.py",
+        "    if job.remedy == Remedy.AGAIN and not job.forgiven:\n",
+        "    if job.remedy == Remedy.AGAIN:\n",
+    ),
+    Mutant(
+        "sends again what the service failed for good",
+        "batcher/policy.py",
+        "    if job.state is not State.FAILING or job.remedy is None:\n        return None\n",
+        "    if job.state is not State.FAILING:\n        return None\n    if job.remedy is None:\n        return {}\n",
+    ),
+    Mutant(
+        "adopts what carries the reference of an earlier attempt",
+        "batcher/judgement.py",
+        "    return remote.id == job.remote or remote.reference == job.reference\n",
+        "    return True\n",
+    ),
+    Mutant(
+        "seals only after the service has answered",
+        "batcher/service/simulated.py",
+        "            await seal()\n            await self._travel(Call.SUBMIT)\n",
+        "            await self._travel(Call.SUBMIT)\n",
+    ),
+    Mutant(
+        "keeps a transcript under any audio of the same options",
+        "batcher/store/admission.py",
+        '_TRANSCRIPT = "SELECT id FROM transcript WHERE digest = ? AND options = ?"\n',
+        '_TRANSCRIPT = "SELECT id FROM transcript WHERE digest <> ? AND options = ?"\n',
+    ),
+    Mutant(
+        "does not notice that a recording changed while it was sent",
+        "batcher/stages/upload.py",
+        "        if job.digest not in (None, digest):\n",
+        "        if job.digest not in (None, digest) and job.id < 0:\n",
+    ),
+)
