@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help test lint types unit demo sim clean format
+.PHONY: help test lint types unit demo sim bench mutants crash powercut clean format
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -32,6 +32,13 @@ demo: $(STAMP) ## recordings to transcripts on this machine, no key needed: make
 
 sim: $(STAMP) ## simulated nights: make sim N=500 SEED=0
 	$(BIN)/python -m tests.simulation $(or $(N),100) $(or $(SEED),0)
+
+bench: $(STAMP) ## what uploads cost, measured side by side
+	$(BIN)/python -m benchmarks.rest_upload
+	$(BIN)/python -m benchmarks.rest_upload --tls --link 250 --case 16x64MiB --case 16x1GiB
+
+mutants: $(STAMP) ## break each guard and let the simulated nights find it
+	$(BIN)/python -m tests.mutants $(NAME)
 
 format: $(STAMP) ## let ruff write the format
 	$(BIN)/ruff format .

@@ -1,0 +1,174 @@
+"""Uploads over REST: what a gigabyte costs, and whether it holds anything up.
+
+Every case runs in a fresh process (`benchmarks.uploading`) against a server of its own (`benchmarks.sink`).
+"""
+
+import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import anyio
+import typer
+from pydantic import ByteSize, TypeAdapter
+
+from benchmarks.certificate import write_chain
+from benchmarks.fresh import Figures, helper, measured, two_cpus
+from benchmarks.table import Column, machine, medians, show
+
+CASES = ["1x1GiB", "16x64MiB", "16x1GiB"]
+TEMPORARY = Path(tempfile.gettempdir())
+SMALL_BYTES = 1000
+PIECE_BYTES = 1024 * 1024  #: how much of a recording is written at a time
+
+COLUMNS = (
+    Column("uploads", "case"),
+    Column("wall s", "wall_s", 2),
+    Column("MB/s", "mb_per_s"),
+    Column("CPU s/GB", "cpu_s_per_gb", 2),
+    Column("sink CPU s/GB", "sink_cpu_s_per_gb", 2),
+    Column("MB above idle", "memory_mb", 1),
+    Column("lag ms: p50", "lag_p50_ms", 1),
+    Column("p99", "lag_p99_ms", 1),
+    Column("max", "lag_max_ms", 1),
+    Column("p99 at rest", "rest_lag_p99_ms", 1),
+    Column("survey ms: p50", "survey_p50_ms", 1),
+    Column("p99", "survey_p99_ms", 1),
+    Column("max", "survey_max_ms", 1),
+    Column("p99 at rest", "rest_survey_p99_ms", 1),
+    Column("surveys", "surveys"),
+    Column("sealed whole", "sealed_whole"),
+    Column("others' CPUs", "others_cpus", 2),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """So many uploads at once, of so many bytes each."""
+
+    uploads: int
+    size: int  #: bytes
+    text: str  #: as it was asked for
+
+    @classmethod
+    def parse(cls, text: str) -> "Case":
+        """Read ``16x1GiB``."""
+        uploads, _, size = text.partition("x")
+        return cls(int(uploads), TypeAdapter(ByteSize).validate_python(size), text)
+
+    @property
+    def gigabytes(self) -> float:
+        """Return all bytes of the recordings in units of 10^9."""
+        return self.uploads * self.size / 1e9
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """How all cases of one table are measured."""
+
+    folder: Path  #: where the recordings are made
+    cold: bool  #: read from the disk, not from memory
+    tls: bool
+    link: float  #: MB/s that the sink takes, 0 is all it can
+    rest: float  #: seconds for which the idle loop is looked at before
+    client_cpu: int | None
+    sink_cpu: int | None
+
+    def notes(self) -> list[str]:
+        """Return what a reader of the table has to know."""
+        pinned = self.client_cpu is not None
+        files = "each read from the disk" if self.cold else "one file in memory under as many names"
+        return [
+            machine("aiohttp", "httpx", "httpx-aiohttp", "anyio", "soniox"),
+            f"Client on CPU {self.client_cpu}, sink on CPU {self.sink_cpu}." if pinned else "Processes not pinned.",
+            "Encrypted (TLS)." if self.tls else "Not encrypted.",
+            f"Recordings: {files}. The sink takes {f'{self.link:g} MB/s' if self.link else 'all it can'}.",
+            "Memory: the peak (VmHWM, set back by clear_refs) less VmRSS before. Lag: overrun of 5 ms sleeps.",
+        ]
+
+
+async def _run(case: Case, setting: Setting) -> Figures:
+    """Measure one case in a fresh process, against a sink of its own."""
+    with tempfile.TemporaryDirectory(dir=setting.folder, prefix="benchmark-") as place:
+        paths, chain = _make_recordings(Path(place), case, setting.cold), ""
+        if setting.tls:
+            chain = f"{place}/chain.pem"
+            write_chain(Path(chain))
+        served = {"megabytes_per_second": setting.link, "chain": chain}
+        async with helper("benchmarks.sink:serve", served, setting.sink_cpu) as sink:
+            url = f"{'https' if chain else 'http'}://localhost:{sink.ready['port']}"
+            arguments = {"url": url, "chain": chain, "paths": paths, "rest_seconds": setting.rest}
+            figures = await measured("benchmarks.uploading:once", arguments, setting.client_cpu)
+            seen = await sink.end()
+    assert seen["bytes"] > case.uploads * case.size, "the sink received less than was sent"
+    return figures | _rates(case, figures, seen)
+
+
+def _rates(case: Case, figures: Figures, seen: Figures) -> Figures:
+    return {
+        "case": case.text,
+        "mb_per_s": case.gigabytes * 1000 / figures["wall_s"],
+        "cpu_s_per_gb": figures["cpu_s"] / case.gigabytes,
+        "others_cpus": max(0.0, figures["machine_cpu_s"] - figures["cpu_s"] - seen["cpu_seconds"]) / figures["wall_s"],
+        "sink_cpu_s_per_gb": seen["cpu_seconds"] / case.gigabytes,
+    }
+
+
+def _make_recordings(place: Path, case: Case, cold: bool) -> list[str]:
+    """Make a small recording to begin with, and those of the case."""
+    first, *others = [place / f"{number}.wav" for number in range(case.uploads)]
+    _write(first, case.size, cold)
+    for path in others:
+        if cold:
+            _write(path, case.size, cold)
+        else:
+            path.hardlink_to(first)
+    small = place / "small.wav"
+    _write(small, SMALL_BYTES, cold)
+    return [str(path) for path in (small, first, *others)]
+
+
+def _write(path: Path, size: int, cold: bool) -> None:
+    """Write bytes that nothing on the way can make fewer; if they are to be cold, the page cache forgets them."""
+    piece = os.urandom(PIECE_BYTES)
+    with path.open("wb") as file:
+        file.writelines(piece[: size - start] for start in range(0, size, PIECE_BYTES))
+        file.flush()
+        os.fsync(file.fileno())
+        if cold:
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+async def _table(cases: Sequence[Case], setting: Setting, repeat: int) -> list[Figures]:
+    """Measure all cases in turn, again and again, so that what else the machine does meets them all alike."""
+    runs = [[await _run(case, setting) for case in cases] for _ in range(repeat)]
+    return [medians(of_one_case) for of_one_case in zip(*runs, strict=True)]
+
+
+def main(
+    cases: Annotated[
+        list[str], typer.Option("--case", help="Uploads at once x bytes of each; may be repeated.")
+    ] = CASES,
+    repeat: Annotated[int, typer.Option(min=1, help="Runs of each case; the table shows medians.")] = 1,
+    cold: Annotated[bool, typer.Option("--cold", help="Read from the disk instead of from memory.")] = False,
+    tls: Annotated[bool, typer.Option("--tls", help="Encrypt, as the service itself demands.")] = False,
+    link: Annotated[float, typer.Option(min=0, help="MB/s that the sink takes at most; 0 is all it can.")] = 0.0,
+    rest: Annotated[float, typer.Option(min=0.01, help="Seconds to look at the idle loop, for comparison.")] = 2.0,
+    unpinned: Annotated[bool, typer.Option("--unpinned", help="Leave the processors to the system.")] = False,
+    folder: Annotated[Path, typer.Option(help="Where the recordings are made.")] = TEMPORARY,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")] = False,
+) -> None:
+    """Measure uploads over REST against a server that discards them."""
+    client_cpu, sink_cpu = (None if unpinned else two_cpus()) or (None, None)
+    setting = Setting(folder, cold, tls, link, rest, client_cpu, sink_cpu)
+    rows = anyio.run(_table, [Case.parse(case) for case in cases], setting, repeat)
+    show("REST uploads", [*setting.notes(), f"Median of {repeat}."], COLUMNS, rows, as_json)
+
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app.command()(main)
+
+if __name__ == "__main__":
+    app()
