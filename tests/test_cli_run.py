@@ -102,7 +102,9 @@ def test_a_link_to_nothing_and_a_pipe_are_told_and_are_no_failure(quick: Emulate
     assert "a.wav: a link to nothing" in result.stdout
 
 
-def test_beside_an_active_run_others_read_and_ask_but_a_second_run_is_6(endless: Emulated[Account], tmp_path: Path) -> None:
+def test_beside_an_active_run_others_read_and_ask_but_a_second_run_is_6(
+    endless: Emulated[Account], tmp_path: Path
+) -> None:
     """Status, list and show read; cancel leaves a request that the run carries out; a second run exits 6."""
     make_recordings(tmp_path / "in", 3)
     out = tmp_path / "out"
