@@ -11,6 +11,7 @@ _INTERRUPTED = (130, 143)
 def main() -> int:
     """Run the command with the process's arguments and return its exit code."""
     arguments = sys.argv[1:]
+    os.umask(0o077)  # recordings and transcripts are private, and so is everything that is made of them
     if arguments == ["--version"]:  # answered before anything is imported
         from batcher import __version__  # noqa: PLC0415
 

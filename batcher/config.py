@@ -6,7 +6,6 @@ option ``--max-pending``. The transcription options have a table of their own in
 """
 
 import os
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
@@ -21,6 +20,7 @@ from batcher.errors import UsageError
 from batcher.judgement import Settle
 from batcher.model import FileBounds, Limits, Patience
 from batcher.options import Options, check_for_grpc, check_for_rest
+from batcher.quantities import MOST_BYTES, MOST_SECONDS, parse_duration, parse_size
 from batcher.render import FORMATS
 from batcher.stages.context import Plan
 from batcher.text import show_text
@@ -29,52 +29,6 @@ from batcher.text import show_text
 API_FILE_BYTES = {"rest": 1 << 30, "grpc": 500_000_000}
 TABLE = "transcription"
 PREFIX = "BATCHER_"
-
-_SIZES = {"": 1, "b": 1} | {
-    f"{letter}{end}": base**power
-    for power, letter in enumerate("kmgt", 1)
-    for end, base in (("", 1000), ("b", 1000), ("ib", 1024))
-}
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-
-
-def parse_size(value: object) -> object:
-    """Return bytes for ``"500MB"`` (powers of ten), ``"1GiB"`` (powers of two) or a plain number."""
-    if not isinstance(value, str):
-        return value
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*", value)
-    if match is None or match[2].lower() not in _SIZES:
-        raise ValueError("must be a size like 500MB, 1.5GiB or a number of bytes")
-    return round(float(match[1]) * _SIZES[match[2].lower()])
-
-
-def spell_size(size: int) -> str:
-    """Return the shortest text that `parse_size` reads as `size`."""
-    for letter, power in zip("TGMk", (4, 3, 2, 1), strict=True):
-        for base, end in ((1000, "B"), (1024, "iB")):
-            if size and size % base**power == 0:
-                return f"{size // base**power}{letter.upper() if end == 'iB' else letter}{end}"
-    return str(size)
-
-
-def parse_duration(value: object) -> object:
-    """Return seconds for ``"5h"``, ``"1h30m"``, ``"90s"`` or a plain number."""
-    if not isinstance(value, str):
-        return value
-    text = value.replace(" ", "").lower()
-    if re.fullmatch(r"\d+(\.\d+)?", text):
-        return float(text)
-    if not re.fullmatch(r"(\d+(\.\d+)?[smhd])+", text):
-        raise ValueError("must be a time like 5h, 1h30m, 90s or a number of seconds")
-    return sum(float(number) * _SECONDS[unit] for number, unit in re.findall(r"([\d.]+)([smhd])", text))
-
-
-def spell_duration(seconds: float) -> str:
-    """Return the shortest text that `parse_duration` reads as `seconds`."""
-    for unit in "hm":
-        if seconds and seconds % _SECONDS[unit] == 0:
-            return f"{seconds / _SECONDS[unit]:g}{unit}"
-    return f"{seconds:g}s"
 
 
 def _listed(value: object) -> object:
@@ -99,12 +53,19 @@ def _optional_size(value: object) -> object:
 
 def _path(value: object) -> object:
     """Return None for an empty text, which is how a file says that there is no path."""
-    return (Path(value).expanduser() if value else None) if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    if "\0" in value:
+        raise ValueError("must be a path; no file can have this name")
+    try:
+        return Path(value).expanduser() if value else None
+    except RuntimeError as error:
+        raise ValueError("must be a path; nobody of that name has a home here") from error
 
 
-Size = Annotated[int, BeforeValidator(parse_size), Field(ge=1)]
-OptionalSize = Annotated[Annotated[int, Field(ge=1)] | None, BeforeValidator(_optional_size)]
-Seconds = Annotated[float, BeforeValidator(parse_duration), Field(gt=0, allow_inf_nan=False)]
+Size = Annotated[int, BeforeValidator(parse_size), Field(ge=1, le=MOST_BYTES)]
+OptionalSize = Annotated[Annotated[int, Field(ge=1, le=MOST_BYTES)] | None, BeforeValidator(_optional_size)]
+Seconds = Annotated[float, BeforeValidator(parse_duration), Field(gt=0, le=MOST_SECONDS, allow_inf_nan=False)]
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
 OptionalPath = Annotated[Path | None, BeforeValidator(_path)]
 
@@ -142,8 +103,10 @@ class Settings(BaseSettings):
         default=("txt", "json"), description=f"Formats to write, any of {', '.join(FORMATS)}."
     )
     db: OptionalPath = Field(default=None, description="The job table; empty is OUT/.batcher/jobs.sqlite3.")
-    settle: Annotated[float, BeforeValidator(parse_duration), Field(ge=0, allow_inf_nan=False)] = Field(
-        default=900.0, description="How long after a lost answer two complete listings prove that nothing arrived."
+    settle: Annotated[float, BeforeValidator(parse_duration), Field(ge=0, le=MOST_SECONDS, allow_inf_nan=False)] = (
+        Field(
+            default=900.0, description="How long after a lost answer two complete listings prove that nothing arrived."
+        )
     )
     stuck_queued: Seconds = Field(
         default=6 * 3600.0, description="A job that is queued at the service for so long is shown as stuck."
@@ -158,15 +121,20 @@ class Settings(BaseSettings):
     max_pending: int = Field(
         default=100,
         ge=1,
+        le=10**9,
         description="The account's limit of transcriptions that are queued or at work, every client's counted.",
     )
     max_stored: int = Field(
         default=2000,
         ge=1,
+        le=10**9,
         description="The account's limit of transcriptions (grpc: of files), finished ones and every client's counted.",
     )
     max_files: int = Field(
-        default=1000, ge=1, description="The account's limit of uploaded files, every client's counted (rest)."
+        default=1000,
+        ge=1,
+        le=10**9,
+        description="The account's limit of uploaded files, every client's counted (rest).",
     )
     max_bytes: Size = Field(
         default=10_000_000_000, description="The account's limit of all uploaded files together (rest)."
@@ -174,6 +142,7 @@ class Settings(BaseSettings):
     requests_per_minute: int = Field(
         default=200,
         ge=0,
+        le=10**6,
         description="Requests a minute in each of the service's two buckets; 0: only what refusals teach (rest).",
     )
     max_file_size: OptionalSize = Field(
@@ -316,7 +285,7 @@ def environment() -> Values:
     """Return what ``BATCHER_*`` variables say, as yet unchecked."""
     try:
         return EnvSettingsSource(Settings)()
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"a {PREFIX}* variable cannot be read: {error}") from error
 
 

@@ -4,11 +4,12 @@ import json
 import logging
 import os
 import traceback
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator, MutableMapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+from urllib.parse import quote
 
 import structlog
 
@@ -27,9 +28,10 @@ Entry = MutableMapping[str, Any]
 class LogFile:
     """Lines appended to a file of mode 0600. A line that cannot be written is counted, and told of later."""
 
-    def __init__(self, path: Path, secret: str = "") -> None:
+    def __init__(self, path: Path, secrets: Sequence[str] = ()) -> None:
         self._path = path
-        self._secrets = [text for text in {secret, json.dumps(secret)[1:-1]} if text]
+        spellings = {text for secret in secrets for text in (secret, json.dumps(secret)[1:-1], quote(secret, safe=""))}
+        self._secrets = [text for text in spellings if text]
         self._lost = 0
         try:
             self._open()
@@ -38,6 +40,7 @@ class LogFile:
 
     def _open(self) -> None:
         self._handle = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        os.fchmod(self._handle, 0o600)  # one of an earlier version may be open to others
         self._size = os.fstat(self._handle).st_size
 
     def write(self, line: str) -> None:
@@ -78,9 +81,9 @@ class _Forward(logging.Handler):
 
 
 @contextmanager
-def open_log(path: Path, level: str, clock: Clock, secret: str = "") -> Iterator[None]:
-    """Write the log to `path` for the length of the block; `secret` is blotted out wherever it appears."""
-    file = LogFile(path, secret)
+def open_log(path: Path, level: str, clock: Clock, *secrets: str) -> Iterator[None]:
+    """Write the log to `path` for the length of the block; `secrets` are blotted out wherever they appear."""
+    file = LogFile(path, secrets)
     forward = _Forward(logging.WARNING)
     structlog.configure(
         processors=[structlog.processors.add_log_level, _Stamp(clock), _plain_traceback, _as_json],

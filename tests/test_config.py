@@ -14,10 +14,11 @@ from batcher.cli.example import example
 from batcher.cli.key import find_key, require_key
 from batcher.cli.place import locate
 from batcher.cli.settings import given, read_settings
-from batcher.config import Settings, parse_duration, parse_size, spell_duration, spell_size
+from batcher.config import Settings
 from batcher.errors import AccountRefused, BatcherError, UsageError
 from batcher.model import Limits
 from batcher.options import Options
+from batcher.quantities import parse_duration, parse_size, spell_duration, spell_size
 from batcher.service.grpc_channel import DEFAULT_HOST
 from batcher.service.rest_http import HOSTS
 

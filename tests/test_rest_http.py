@@ -1,7 +1,9 @@
 """Where the REST client connects to, whom it trusts, and what of the environment it heeds."""
 
 import ssl
-from contextlib import suppress
+from asyncio import sslproto
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -97,13 +99,13 @@ async def test_requests_go_through_the_proxy(monkeypatch: pytest.MonkeyPatch) ->
     assert asked == ["DELETE http://service.invalid:81/v1/files/file-1 HTTP/1.1"]
 
 
-async def test_a_certificate_of_ones_own_is_trusted_when_it_is_given(tmp_path: Path) -> None:
-    """And not otherwise: not a word is sent to a stranger."""
+@asynccontextmanager
+async def encrypted(tmp_path: Path, heard: list[bytes]) -> AsyncIterator[tuple[str, Path]]:
+    """Answer deletions over TLS; yield the host and the certificate to trust it by."""
     private, pem, ca_file = certificate(tmp_path)
     (tmp_path / "chain.pem").write_bytes(private + pem)
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(tmp_path / "chain.pem")
-    heard: list[bytes] = []
 
     async def handle(stream: SocketStream) -> None:
         with suppress(ssl.SSLError):
@@ -112,7 +114,13 @@ async def test_a_certificate_of_ones_own_is_trusted_when_it_is_given(tmp_path: P
             await secure.send(http(204, None, ["Connection: close"]))
 
     async with listening(handle) as url:
-        host = url.replace("http://127.0.0.1", "https://localhost")
+        yield url.replace("http://127.0.0.1", "https://localhost"), ca_file
+
+
+async def test_a_certificate_of_ones_own_is_trusted_when_it_is_given(tmp_path: Path) -> None:
+    """And not otherwise: not a word is sent to a stranger."""
+    heard: list[bytes] = []
+    async with encrypted(tmp_path, heard) as (host, ca_file):
         async with open_rest(host, KEY) as rest:
             error = await failure(rest.delete("/file-1"))
             assert (error.kind, error.code) == (Kind.UNREACHABLE, "ClientConnectorCertificateError")
@@ -120,6 +128,16 @@ async def test_a_certificate_of_ones_own_is_trusted_when_it_is_given(tmp_path: P
         async with open_rest(host, KEY, ca_file=ca_file) as rest:
             await rest.delete("/file-1")
             assert heard[0].startswith(b"DELETE /v1/files/file-1")
+
+
+async def test_little_is_encrypted_before_the_network_takes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By itself asyncio would hold half a megabyte for every upload, and as much again on its way out."""
+    asked: list[int] = []
+    transport = sslproto._SSLProtocolTransport
+    monkeypatch.setattr(transport, "set_write_buffer_limits", lambda _, high: asked.append(high))
+    async with encrypted(tmp_path, []) as (host, ca_file), open_rest(host, KEY, ca_file=ca_file) as rest:
+        await rest.delete("/file-1")
+    assert asked == [64 * 1024]
 
 
 @pytest.mark.parametrize(("region", "host"), [*HOSTS.items(), ("", HOSTS["us"])])

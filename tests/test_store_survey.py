@@ -90,3 +90,13 @@ def test_a_batch_is_unfinished_while_a_job_or_an_extra_is_left(bench: Bench) -> 
     assert bench.do(survey.unfinished) == 1
     bench.do(lambda ledger: survey.drop_extra(ledger, "x"))
     assert bench.do(survey.unfinished) == 0
+
+
+def test_an_id_that_another_job_has_is_not_adopted(bench: Bench) -> None:
+    """A mistake of the service's: nobody can tell whose it is, and the batch goes on without deciding."""
+    first = bench.bring(bench.new("a", 1), State.SUBMITTED)
+    second = bench.bring(bench.new("b", 2), State.UNCERTAIN)
+    listed = RemoteObject(first.remote or "", second.reference or "", RemoteStatus.QUEUED)
+    look(bench, listed)
+    assert bench.job(second.id).state is State.UNCERTAIN
+    assert bench.job(first.id).remote == first.remote

@@ -6,6 +6,7 @@ from typing import Any
 
 import typer
 from typer.core import TyperGroup
+from typer.exceptions import TyperException
 
 from batcher import __version__
 from batcher.cli import screen
@@ -73,7 +74,13 @@ def main(arguments: list[str]) -> int:
     screen.prepare()
     arguments, verbose = _verbosity(arguments)
     try:
-        app(args=arguments, prog_name="batcher")
+        ended = app(args=arguments, prog_name="batcher", standalone_mode=False)
+        return ended if isinstance(ended, int) else 0
+    except TyperException as error:  # what was typed cannot be understood; it is repeated, so it is cleaned
+        complaint: Any = error
+        complaint.message = show_text(complaint.message)
+        complaint.show()
+        return int(complaint.exit_code)
     except BatcherError as error:
         screen.complain(error, verbose=verbose)
         return error.exit_code
@@ -87,4 +94,3 @@ def main(arguments: list[str]) -> int:
             "  This is a mistake in batcher; nothing is lost. OUT/.batcher/log.jsonl may tell more, -v shows all."
         )
         return 1
-    return 0

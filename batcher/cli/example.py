@@ -8,8 +8,9 @@ from pathlib import Path
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from batcher.config import TABLE, Settings, spell_duration, spell_size
+from batcher.config import TABLE, Settings
 from batcher.options import Options
+from batcher.quantities import spell_duration, spell_size
 
 _SIZES = {"max_bytes", "max_file_size", "min_free_space"}
 _DURATIONS = {"max_duration", "settle", "stuck_ended", "stuck_processing", "stuck_queued"}

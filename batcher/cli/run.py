@@ -10,7 +10,7 @@ import structlog
 import typer
 
 from batcher.cli import options as opt
-from batcher.cli.connect import check_connection
+from batcher.cli.connect import check_connection, webhook
 from batcher.cli.display import Display, new_view
 from batcher.cli.key import require_key
 from batcher.cli.memory import remember_run
@@ -53,7 +53,7 @@ def command(
     order = replace(order, plan=replace(order.plan, other_account=other_account))
     prepare(order.place)
     clock = SystemClock()
-    with hold(order.place.lock), open_log(order.place.log, order.settings.log_level, clock, order.key.value):
+    with hold(order.place.lock), open_log(order.place.log, order.settings.log_level, clock, *secrets(order)):
         remember_run(order.place, sys.argv[1:], order.flags)
         raise typer.Exit(run(order, clock))
 
@@ -73,6 +73,12 @@ def _order(
     if inputs.urls and settings.api == "grpc":
         raise UsageError("the gRPC API does not fetch URLs", hint="Use --api rest, or download the recordings.")
     return Order(place_of(out, settings.db), settings, plan, key, inputs, file, flags)
+
+
+def secrets(order: Order) -> Sequence[str]:
+    """Return what may stand in no log."""
+    sent_along = webhook(order.settings).header_value.get_secret_value()
+    return [order.key.value, sent_along] if sent_along else [order.key.value]
 
 
 def run(order: Order, clock: SystemClock) -> int:

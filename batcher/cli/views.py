@@ -62,7 +62,7 @@ class PlainView:
 
     def note(self, text: str) -> None:
         """Print it."""
-        self._print(text)
+        self._print(show_text(text))
 
     def close(self) -> None:
         """Nothing is left to do."""

@@ -56,7 +56,7 @@ def leave(place: Place, request: Request, clock: SystemClock) -> None:
     name = f"{clock.now():015d}-{os.getpid()}"
     temporary = place.requests / f".{name}.tmp"
     try:
-        with temporary.open("x", encoding="utf-8") as file:
+        with open(temporary, "x", encoding="utf-8", opener=partial(os.open, mode=0o600)) as file:
             file.write(request.to_json())
             file.flush()
             os.fsync(file.fileno())

@@ -60,13 +60,19 @@ def gather(arguments: Sequence[str], lists: Sequence[str] = ()) -> Inputs:
 
 def names_url(entry: bytes) -> bool:
     """Tell a URL that the service can fetch by itself from the name of a file."""
-    return len(entry) <= URL_CHARACTERS and _URL.fullmatch(entry) is not None
+    if len(entry) > URL_CHARACTERS or not _URL.fullmatch(entry):
+        return False
+    try:
+        return bool(urlsplit(entry.decode()).hostname)
+    except ValueError:  # brackets without a pair, or bytes that are no text
+        return False
 
 
 def url_output(url: bytes) -> str:
     """Return where the outputs of a URL go: below its host, without what comes after a question mark."""
-    parts = urlsplit(url)
-    return output_name((parts.hostname or b"url") + b"/" + unquote_to_bytes(parts.path).lstrip(b"/"))
+    parts = urlsplit(url.decode())
+    host = (parts.hostname or "url").encode()
+    return output_name(host + b"/" + unquote_to_bytes(parts.path).lstrip(b"/"))
 
 
 def _argument(entry: bytes) -> Input:

@@ -88,11 +88,16 @@ def sweep_temporaries(root: Path | bytes) -> int:
 def private_directory(path: Path | bytes) -> None:
     """Make the directory `path`, and those above it, unless it is there; nobody else may look into it. Blocks.
 
-    Raises MachineRefuses when that cannot be.
+    Raises MachineRefuses when that cannot be, and when it or something in it is a symbolic link: what is written
+    there would land wherever the link leads, and whoever packed or shared the directory could have put it there.
     """
     place = os.path.abspath(os.fsencode(path))
     try:
         _make_private(place)
+        if link := _first_link(place):
+            raise MachineRefuses(
+                f"{show_path(link)} is a symbolic link", hint="Remove it; --db puts a table elsewhere."
+            )
         if os.stat(place).st_mode & _OTHERS:
             os.chmod(place, _PRIVATE)
     except OSError as error:
@@ -122,6 +127,14 @@ def _make_private(place: bytes) -> None:
         _sync_directory(handle)
     finally:
         os.close(handle)
+
+
+def _first_link(place: bytes) -> bytes | None:
+    """Return the directory itself if it is a symbolic link, or one in it."""
+    if os.path.islink(place):
+        return place
+    with os.scandir(place) as entries:
+        return next((entry.path for entry in entries if entry.is_symlink()), None)
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from batcher.service import Seal, Service, Submission, Verb
 from batcher.service.grpc_channel import DEFAULT_HOST, open_channel
 from batcher.service.grpc_errors import hint, sort
 from batcher.service.grpc_messages import Fold, survey, transcription_config
-from batcher.service.shared import Key, reading
+from batcher.service.shared import Key, hidden, reading
 from batcher.service.stubs import speech_service_pb2 as pb
 from batcher.service.stubs.speech_service_pb2_grpc import SpeechServiceStub
 
@@ -111,7 +111,7 @@ class GrpcService:
         """Return everything the account holds, from one call."""
         request = pb.GetTranscribeAsyncStatusRequest(api_key=self._key.value)
         async with _ended(self._stub.GetTranscribeAsyncStatus(request, timeout=UNARY_SECONDS)) as call:
-            return survey((await self._response(call, Verb.SURVEY)).files)
+            return hidden(survey((await self._response(call, Verb.SURVEY)).files), self._key.hide)
 
     async def fetch(self, remote: str) -> Transcript:
         """Return the transcript of a completed file; see `Service.fetch`."""

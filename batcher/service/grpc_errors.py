@@ -38,10 +38,11 @@ _ROWS: dict[str, tuple[Kind, Kind, Kind, Kind, Kind]] = {
 
 TABLE: dict[str, dict[Verb, Kind]] = {code: dict(zip(Verb, kinds, strict=True)) for code, kinds in _ROWS.items()}
 
-# grpc's own words where it makes one of these codes itself: a message over its size limit, and a code that
-# it read from the HTTP answer of something between us and the service.
+# grpc's own words where it makes one of these codes itself: a message over its size limit, headers over theirs (a
+# long reason is one), and a code that it read from HTTP, of something between us and the service.
 _TOO_LARGE = re.compile(r"message larger than max", re.IGNORECASE)
-_FROM_HTTP = re.compile(r"received http2 header with status", re.IGNORECASE)
+_HEADERS_TOO_LARGE = re.compile(r"metadata size exceeds", re.IGNORECASE)
+_FROM_HTTP = re.compile(r"received http2 header with status|RST_STREAM", re.IGNORECASE)
 _NO_MONEY = re.compile(r"\b(balance|budget|funds|billing|payment)\b", re.IGNORECASE)
 _MONEY_CODES = ("RESOURCE_EXHAUSTED", "FAILED_PRECONDITION")
 
@@ -61,6 +62,8 @@ def sort(code: str, details: str, verb: Verb) -> Kind:
     """
     if made_by_grpc(code, details) and verb is Verb.SUBMIT_SEALED:
         return Kind.UNCERTAIN
+    if code == "RESOURCE_EXHAUSTED" and _HEADERS_TOO_LARGE.search(details):
+        return Kind.LATER  # a refusal, most likely, whose reason nobody can read
     if code == "RESOURCE_EXHAUSTED" and _TOO_LARGE.search(details):
         return Kind.STOP if verb is Verb.SURVEY else Kind.HOPELESS
     if _is_about_money(code, details):
@@ -77,7 +80,10 @@ def hint(code: str, details: str) -> str:
 
 def made_by_grpc(code: str, details: str) -> bool:
     """Tell whether the details show that grpc made the code itself: the service never said it."""
-    return bool(_FROM_HTTP.search(details)) or (code == "RESOURCE_EXHAUSTED" and bool(_TOO_LARGE.search(details)))
+    if _FROM_HTTP.search(details):
+        return True
+    too_large = _TOO_LARGE.search(details) or _HEADERS_TOO_LARGE.search(details)
+    return code == "RESOURCE_EXHAUSTED" and too_large is not None
 
 
 def _is_about_money(code: str, details: str) -> bool:

@@ -1,9 +1,10 @@
 """Between the words of the domain and the messages of the legacy API. No calls are made here."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from datetime import datetime
 
 from google.protobuf.json_format import MessageToDict
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from batcher.errors import Kind, ServiceError
 from batcher.model import Part, Remedy, RemoteObject, RemoteStatus, Survey, Transcript, Word
@@ -20,8 +21,13 @@ STATUSES = {
 }
 
 #: More than five hours of eight channels can hold; a service that sends more would fill the memory.
-MAX_WORDS = 5_000_000
+MAX_WORDS = 2_000_000
 MAX_BYTES = 256 * 1024 * 1024
+MAX_CHANNELS = 64
+MAX_FILES = 100_000  #: in one list, many times what the service's limits allow an account to hold
+ERROR_CHARACTERS = 500  #: of why the service failed; more says nothing more to a person
+
+_MOST_SECONDS = 1 << 40  # since 1970: times that make no sense must not leave the numbers of the table
 
 
 def transcription_config(options: Options, reference: str) -> pb.TranscriptionConfig:
@@ -70,8 +76,14 @@ def _storage_config(storage: Storage) -> pb.StorageConfig:
     return config
 
 
-def survey(files: Iterable[pb.TranscribeAsyncFileStatus]) -> Survey:
-    """Return the service's list of all files. An entry without an id leaves it incomplete: nobody can act on it."""
+def survey(files: Sequence[pb.TranscribeAsyncFileStatus]) -> Survey:
+    """Return the service's list of all files. An entry without an id leaves it incomplete: nobody can act on it.
+
+    Raises:
+        ServiceError: LATER for a list of more files than there can be.
+    """
+    if len(files) > MAX_FILES:
+        raise _senseless(f"a list of {len(files)} files")
     objects = tuple(_remote_object(file) for file in files)
     named = tuple(each for each in objects if each.id)
     return Survey(named, complete=len(named) == len(objects))
@@ -85,9 +97,13 @@ def _remote_object(file: pb.TranscribeAsyncFileStatus) -> RemoteObject:
         reference=file.reference_name,
         status=status,
         remedy=remedy(file.error_message) if status is RemoteStatus.FAILED else Remedy.NONE,
-        error=file.error_message,
-        created=created.seconds * 1000 + created.nanos // 1_000_000 if file.HasField("created_time") else None,
+        error=file.error_message[:ERROR_CHARACTERS],
+        created=_milliseconds(created) if file.HasField("created_time") else None,
     )
+
+
+def _milliseconds(moment: Timestamp) -> int:
+    return min(max(moment.seconds, 0), _MOST_SECONDS) * 1000 + moment.nanos // 1_000_000
 
 
 class _Channel:
@@ -134,6 +150,8 @@ class Fold:
         self._count(message)
         if self._separate is None:
             self._begin(message)
+        if len(self._channels) > MAX_CHANNELS:
+            raise _senseless(f"results of more than {MAX_CHANNELS} channels")
         if message.separate_recognition_per_channel != self._separate:
             raise _senseless("messages that disagree whether channels are separate")
         self._explicit_space |= message.metadata.explicit_space

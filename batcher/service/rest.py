@@ -37,7 +37,7 @@ from batcher.service.rest_http import (
 from batcher.service.rest_listing import Changes, Listing
 from batcher.service.rest_messages import ListedFile, is_id, join_id, split_id, transcript, transcription_config
 from batcher.service.rest_upload import Upload
-from batcher.service.shared import Key
+from batcher.service.shared import Key, hidden
 
 __all__ = ["HOSTS", "RestService", "open_rest"]
 
@@ -185,7 +185,7 @@ class RestService:
     async def survey(self) -> Survey:
         """Return everything the account's project holds; see `Listing` for when it is complete."""
         with self._sorted(Verb.SURVEY):
-            return await self._listing.survey()
+            return hidden(await self._listing.survey(), self._hide)
 
     async def fetch(self, remote: str) -> Transcript:
         """Return the transcript of a completed transcription; see `Service.fetch`."""
@@ -239,6 +239,12 @@ class RestService:
         except BROKEN_CALLS as error:
             raise self._error(BROKEN, name_of(error), str(error) or "no answer in time", verb) from None
 
+    def _hide(self, text: str) -> str:
+        """Return `text` without what nobody may read, should the service have repeated it."""
+        secret = self._webhook.header_value.get_secret_value()
+        hidden = self._key.hide(text)
+        return hidden.replace(secret, "<secret>") if secret else hidden
+
     def _refusal(self, error: SonioxAPIError, verb: Verb) -> ServiceError:
         error_type = error.api_error.error_type if error.api_error else ""
         return self._error(error.status_code or BROKEN, error_type, words_of(error), verb)
@@ -246,7 +252,7 @@ class RestService:
     def _error(self, status: int, error_type: str, message: str, verb: Verb) -> ServiceError:
         kind = sort(status, error_type, message, verb)
         code = " ".join(filter(None, (str(status or ""), error_type)))
-        words = self._key.hide(message)[:_DETAILS_CHARACTERS] or "no reason given"
+        words = self._hide(message)[:_DETAILS_CHARACTERS] or "no reason given"
         fix = hint(status, error_type) if kind is Kind.STOP else ""
         answered = status != BROKEN and bool(error_type)
         return ServiceError(kind, f"{code}: {words}", code=code, hint=fix, answered=answered)

@@ -16,6 +16,7 @@ from urllib.request import getproxies, proxy_bypass
 import aiohttp
 import anyio
 import httpx
+from aiohttp.connector import Connection
 from httpx_aiohttp import AiohttpTransport
 from pydantic import ValidationError
 from soniox import AsyncSonioxClient  # noqa: TID251 - this is the rest implementation
@@ -35,7 +36,12 @@ HOSTS = {
 DEFAULT_REGION = "us"
 
 CONNECT_SECONDS = 20.0
-MAX_ANSWER_BYTES = 256 * 1024 * 1024  #: more than any transcript of the documented limits can be
+MAX_ANSWER_BYTES = 128 * 1024 * 1024  #: more than any transcript of the documented limits can be
+MAX_LIST_BYTES = 64 * 1024 * 1024  #: of every other answer: a page of 1,000 with the longest contexts has 40 MB
+MAX_ERROR_BYTES = 256 * 1024  #: what follows in a refusal is not read: its status counts in any case
+MAX_VALUES = 8_000_000  #: in one answer, by its commas; the longest transcript has half of it
+MAX_OBJECTS = 700_000  #: in one answer, by its brackets: each takes 300 bytes of memory; the longest has half of it
+WRITE_AHEAD_BYTES = 64 * 1024  #: an upload may be so far ahead of the network; asyncio's own is 512 KiB for TLS
 KEEPALIVE_SECONDS = 15.0  #: shorter than any server's, so that a connection is not used just as it is closed
 
 
@@ -44,7 +50,9 @@ class BadAnswer(Exception):
 
 
 #: What a call may end with besides an answer and a refusal (`SonioxAPIError`): an answer that cannot be read, …
-UNREADABLE_ANSWERS = (BadAnswer, SonioxError, ValidationError, JSONDecodeError, UnicodeDecodeError, httpx.DecodingError)
+UNREADABLE_ANSWERS = (
+    BadAnswer, SonioxError, ValidationError, JSONDecodeError, UnicodeDecodeError, RecursionError, httpx.DecodingError,
+)  # fmt: skip
 #: … or none at all. All of them also stand for calls that were never sent.
 BROKEN_CALLS = (httpx.HTTPError, aiohttp.ClientError, OSError)
 
@@ -57,6 +65,11 @@ class Manner:
     urgency: Urgency
     whole: float  #: the longest for everything, from its turn on
     silence: float  #: the longest in which nothing comes
+
+    @property
+    def most(self) -> int:
+        """Return how many bytes the answer may have."""
+        return MAX_ANSWER_BYTES if self.urgency is Urgency.FETCH else MAX_LIST_BYTES
 
 
 def manner_of(method: str, path: str) -> Manner:
@@ -79,6 +92,7 @@ class Client(AsyncSonioxClient):
         # redirects: they would carry the key to where nobody sent it.
         super().__init__(key.value, base + "/v1", transport=transport, trust_env=False, follow_redirects=False)
         self._http_client.headers["User-Agent"] = f"batcher/{__version__}"
+        self._http_client.headers["Accept-Encoding"] = "gzip"
         self._budget = budget
 
     def __repr__(self) -> str:
@@ -101,7 +115,7 @@ class Client(AsyncSonioxClient):
         )
         await self._budget.turn(manner.bucket, manner.urgency)
         with anyio.fail_after(manner.whole):
-            response = await self._exchange(request, manner.bucket)
+            response = await self._exchange(request, manner.bucket, manner.most)
         if method == "DELETE" and response.content:
             # The page of a hotel's network, say: a success, but nothing was deleted.
             raise BadAnswer("the service answered a deletion with a text")
@@ -112,16 +126,16 @@ class Client(AsyncSonioxClient):
         request = self._http_client.build_request(
             "POST", "/files", content=body, headers=dict(headers), timeout=_timeout(None)
         )
-        return await self._exchange(request, Bucket.FILES)
+        return await self._exchange(request, Bucket.FILES, MAX_LIST_BYTES)
 
     async def turn_to_upload(self) -> None:
         """Wait until a file may be sent."""
         await self._budget.turn(Bucket.FILES, Urgency.UPLOAD)
 
-    async def _exchange(self, request: httpx.Request, bucket: Bucket) -> httpx.Response:
+    async def _exchange(self, request: httpx.Request, bucket: Bucket, most: int) -> httpx.Response:
         answer = await self._http_client.send(request, stream=True)
         try:
-            response = await _whole(answer, request)
+            response = await _whole(answer, request, most)
         finally:
             await answer.aclose()
         if response.is_success:
@@ -136,29 +150,51 @@ def _timeout(silence: float | None) -> httpx.Timeout:
     return httpx.Timeout(silence, connect=CONNECT_SECONDS, pool=None)
 
 
-async def _whole(answer: httpx.Response, request: httpx.Request) -> httpx.Response:
-    """Read an answer to its end, but never more than makes sense."""
+async def _whole(answer: httpx.Response, request: httpx.Request, most: int) -> httpx.Response:
+    """Read an answer to its end, but never more than makes sense; a refusal is cut off there."""
+    body = await _body(answer, most if answer.is_success else MAX_ERROR_BYTES)
+    if answer.is_success and (body.count(b",") > MAX_VALUES or body.count(b"{") + body.count(b"[") > MAX_OBJECTS):
+        raise BadAnswer("the service answered with more values than make sense")
+    kept = {name: answer.headers[name] for name in ("content-type", "retry-after") if name in answer.headers}
+    return httpx.Response(answer.status_code, headers=kept, content=body, request=request)
+
+
+async def _body(answer: httpx.Response, most: int) -> bytes:
+    """Return the bytes of an answer, decompressed. One piece grows a thousandfold at most, and not twice."""
+    if answer.headers.get("content-encoding", "identity").strip().lower() not in ("identity", "gzip", "deflate"):
+        raise BadAnswer("the service answered in an encoding that it was not asked for")
     body = bytearray()
     async for piece in answer.aiter_bytes():
         body += piece
-        if len(body) > MAX_ANSWER_BYTES:
-            raise BadAnswer(f"the service answered with more than {MAX_ANSWER_BYTES} bytes")
-    kept = {name: answer.headers[name] for name in ("content-type", "retry-after") if name in answer.headers}
-    return httpx.Response(answer.status_code, headers=kept, content=bytes(body), request=request)
+        if len(body) > most and not answer.is_success:
+            return bytes(body[:most])
+        if len(body) > most:
+            raise BadAnswer(f"the service answered with more than {most} bytes")
+    return bytes(body)
 
 
 def _refusal(response: httpx.Response) -> SonioxAPIError:
     try:
-        return SonioxAPIError.from_response(response)
+        error = SonioxAPIError.from_response(response)
+        if error.api_error:
+            error.api_error.error_type = _spellable(error.api_error.error_type)
+        return error  # noqa: TRY300 - what may raise is above
     except SonioxAPIError as error:  # raised, not returned, for a body of another form
         return error
+    except RecursionError:  # brackets in brackets, thousands deep
+        return SonioxAPIError("a text that makes no sense", response=response)
 
 
 def words_of(error: SonioxAPIError) -> str:
     """Return what a refusal says, with the fields it complains about."""
     complaints = error.api_error.validation_errors if error.api_error else []
     fields = "; ".join(f"{each.location}: {each.message}" for each in complaints)
-    return " ".join(filter(None, (str(error.args[0]), fields)))
+    return _spellable(" ".join(filter(None, (str(error.args[0]), fields))))
+
+
+def _spellable(text: str) -> str:
+    """Return `text` as UTF-8 can hold it: JSON may spell half a character, which the table could not keep."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def name_of(error: Exception) -> str:
@@ -199,12 +235,24 @@ def open_transport(base: str, *, ca_file: Path | None, connections: int) -> http
 
     def session() -> aiohttp.ClientSession:
         connector = aiohttp.TCPConnector(limit=connections, ssl=trusted, keepalive_timeout=KEEPALIVE_SECONDS)
-        session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+        session = aiohttp.ClientSession(
+            connector=connector, cookie_jar=aiohttp.DummyCookieJar(), request_class=_Request
+        )
         # It would repeat a deletion or a listing whose connection was lost; repeating is for the job table.
         session._retry_connection = False  # noqa: SLF001
         return session
 
     return AiohttpTransport(verify=trusted, proxy=proxy, client=session)
+
+
+class _Request(aiohttp.ClientRequest):
+    """A request that holds little in memory which the network does not take yet: there may be many uploads."""
+
+    async def send(self, conn: Connection) -> aiohttp.ClientResponse:
+        """Send the request over `conn` and return the answer to come."""
+        if conn.transport is not None:
+            conn.transport.set_write_buffer_limits(WRITE_AHEAD_BYTES)
+        return await super().send(conn)
 
 
 def _trusted(ca_file: Path | None) -> ssl.SSLContext:

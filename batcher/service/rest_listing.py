@@ -109,7 +109,7 @@ class Listing:
         crossed = changes.active - changes.begun
         cursors = {None, ""}
         cursor: str | None = None
-        while look.pages == 0 or cursor not in cursors:
+        while look.pages == 0 or (cursor not in cursors and look.pages < MAX_PAGES):
             cursors.add(cursor)
             page = await self._page(path, page_type, cursor)
             look.add(page)

@@ -28,7 +28,12 @@ STATUSES = {
     "failed": RemoteStatus.FAILED,  # a word of the service's own texts for the same
 }
 
+MAX_ITEMS = 10_000  #: on one page, many times what is asked for
+ERROR_CHARACTERS = 500  #: of why the service failed; more says nothing more to a person
+
 _ID = re.compile(r"[0-9A-Za-z_-]{1,64}")  # the service's are UUIDs; what goes into a path is checked
+_MOST_BYTES = 1 << 40  # of one file: sums of what makes no sense must not leave the numbers of the table
+_LARGEST = 1e15  # of a time or a confidence; what is no number is not less than it either
 
 
 class ListedFile(BaseModel):
@@ -66,13 +71,13 @@ class Page(BaseModel, Generic[Item]):
 class FilesPage(Page[ListedFile]):
     """One page of the list of files."""
 
-    items: list[ListedFile] = Field(validation_alias="files")
+    items: list[ListedFile] = Field(validation_alias="files", max_length=MAX_ITEMS)
 
 
 class TranscriptionsPage(Page[ListedTranscription]):
     """One page of the list of transcriptions."""
 
-    items: list[ListedTranscription] = Field(validation_alias="transcriptions")
+    items: list[ListedTranscription] = Field(validation_alias="transcriptions", max_length=MAX_ITEMS)
 
 
 def join_id(transcription: str, file: str) -> str:
@@ -128,9 +133,9 @@ def _transcription(each: ListedTranscription, file: ListedFile | None) -> Remote
         id=join_id(each.id, each.file_id or ""),
         reference=each.client_reference_id or "",
         status=status,
-        error=reason if failed else "",
+        error=reason[:ERROR_CHARACTERS] if failed else "",
         created=_milliseconds(each.created_at),
-        bytes=file.size if file else 0,
+        bytes=_size(file) if file else 0,
         files=1 if file else 0,
         remedy=remedy(each.error_type or "") if failed else Remedy.NONE,
     )
@@ -142,9 +147,13 @@ def _upload(file: ListedFile) -> RemoteObject:
         reference=file.client_reference_id or "",
         status=RemoteStatus.UPLOADED,
         created=_milliseconds(file.created_at),
-        bytes=file.size,
+        bytes=_size(file),
         files=1,
     )
+
+
+def _size(file: ListedFile) -> int:
+    return min(max(file.size, 0), _MOST_BYTES)
 
 
 def _milliseconds(moment: datetime | None) -> int | None:
@@ -156,14 +165,15 @@ def _milliseconds(moment: datetime | None) -> int | None:
 def transcript(body: bytes, model: str) -> Transcript:
     """Return the transcript in an answer. Blocks for two seconds per million tokens.
 
-    Keys that are absent and keys that are null mean the same; the words are the service's tokens.
+    Keys that are absent, keys that are null and values of another sort than documented mean the same: unknown.
+    The words are the service's tokens.
 
     Raises:
         ServiceError: LATER for an answer that makes no sense.
     """
     try:
         words = tuple(_word(token) for token in json.loads(body)["tokens"] or ())
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise ServiceError(
             Kind.LATER, "the service answered with a transcript that makes no sense", code="200"
         ) from error
@@ -176,11 +186,24 @@ def _word(token: Mapping[str, Any]) -> Word:
         raise TypeError("a token has no text")
     return Word(
         text=text,
-        start_ms=token.get("start_ms"),
-        end_ms=token.get("end_ms"),
-        confidence=token.get("confidence"),
-        speaker=None if speaker is None else str(speaker),
-        language=token.get("language"),
+        start_ms=_moment(token.get("start_ms")),
+        end_ms=_moment(token.get("end_ms")),
+        confidence=_number(token.get("confidence")),
+        speaker=str(speaker) if isinstance(speaker, str | int) else None,
+        language=_label(token.get("language")),
         translation=status if status in ("original", "translation") else "",
-        source_language=token.get("source_language"),
+        source_language=_label(token.get("source_language")),
     )
+
+
+def _number(value: object) -> float | None:
+    return value if isinstance(value, int | float) and abs(value) < _LARGEST else None
+
+
+def _moment(value: object) -> int | None:
+    number = _number(value)
+    return None if number is None else round(number)
+
+
+def _label(value: object) -> str | None:
+    return value if isinstance(value, str) else None

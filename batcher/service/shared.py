@@ -1,12 +1,14 @@
 """What the implementations of the wire share: the key out of sight, where it may be sent, and reading a recording."""
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from hashlib import blake2b
 from ipaddress import ip_address
 from urllib.parse import SplitResult, urlsplit
 
 from batcher.errors import AccountRefused, UsageError
+from batcher.model import Survey
 
 PORTS = {"https": 443, "http": 80}
 
@@ -32,6 +34,12 @@ class Key:
         return text.replace(self.value, "<key>")
 
 
+def hidden(survey: Survey, hide: Callable[[str], str]) -> Survey:
+    """Return a survey in which the reasons of failures, the service's own texts, went through `hide`."""
+    objects = (replace(each, error=hide(each.error)) if each.error else each for each in survey.objects)
+    return replace(survey, objects=tuple(objects))
+
+
 def split_host(host: str, *, insecure: bool, example: str) -> SplitResult:
     """Return the parts of `host`, which must be a scheme with a name and safe to send the key to.
 
@@ -44,6 +52,8 @@ def split_host(host: str, *, insecure: bool, example: str) -> SplitResult:
         UsageError: `host` is none, or not a safe one.
     """
     hint = f"give scheme, name and port, like {example}"
+    if "@" in host:  # not repeated: a password may stand before it
+        raise UsageError("the host has a user's name or a password in it", hint=hint)
     try:
         parts = urlsplit(host)
         parts.port  # noqa: B018 - raises for what is no port

@@ -132,6 +132,11 @@ def fire(
     return True
 
 
+def is_taken(ledger: Ledger, remote: object, job_id: int) -> bool:
+    """Tell whether another job has this id at the service."""
+    return remote is not None and bool(ledger.rows("SELECT 1 FROM job WHERE remote = ? AND id <> ?", (remote, job_id)))
+
+
 def mark_loose(ledger: Ledger) -> None:
     """Record that an upload ended of which nobody knows whether its audio is at the service, or will show up there."""
     ledger.rows("UPDATE batch SET loose_at = ?", (ledger.now,))

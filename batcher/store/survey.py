@@ -17,6 +17,8 @@ def apply_survey(ledger: Ledger, scene: Scene) -> Judgement:
     scene = replace(scene, now=ledger.now)
     judgement = judge(scene, _concerned(ledger, scene))
     for finding in judgement.findings:
+        if jobs.is_taken(ledger, finding.facts.get("remote"), finding.job.id):
+            continue  # the service gave one id twice: nobody can tell whose it is
         jobs.fire(ledger, finding.job.id, finding.job.state, finding.event, finding.detail, finding.facts)
     for job, status in judgement.news:
         jobs.take_note(ledger, job, status, scene.began)
