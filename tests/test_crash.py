@@ -1,0 +1,167 @@
+"""A small part of `make crash`, and proof that its oracles notice what they are for."""
+
+import os
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests import test_rest_runs
+from tests.crash import oracles, powercut
+from tests.crash.starter import Starter, starter
+from tests.crash.sweep import Killer, points
+from tests.crash.trial import Recipe, Trial, trial
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="kills are timed by a call of Linux")
+
+
+@pytest.fixture(scope="module")
+def starting() -> Iterator[Starter]:
+    """Return a process that starts the command."""
+    with starter() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def ended(starting: Starter, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trial]:
+    """Return a batch that was killed once and ran to its end."""
+    with trial(Recipe("grpc"), tmp_path_factory.mktemp("trial"), starting) as batch:
+        assert batch.run(point="deleted:1").killed
+        assert oracles.after_kill(batch) == []
+        batch.run()
+        yield batch
+
+
+def test_the_points_are_those_of_the_source() -> None:
+    """A point that is added is swept from then on."""
+    assert {"accepted", "before-commit", "migration-statement", "transcription-deleted"} <= set(points())
+    assert set(test_rest_runs.POINTS) <= set(points())
+
+
+@pytest.mark.parametrize(("api", "point"), [("grpc", "after-seal"), ("grpc", "rendered"), ("rest", "accepted")])
+def test_a_batch_killed_twice_at_a_named_point_keeps_every_promise(starting: Starter, api: str, point: str) -> None:
+    """The first time in its life, then in the recovery of a batch that was killed before."""
+    killer = Killer(starting, seed=point)
+    killer.sweep(point, api, most=1)
+    assert killer.report.swept[point, api] == 1
+    assert killer.report.violations == []
+
+
+def test_a_recovery_may_be_killed_too(starting: Starter) -> None:
+    """A temporary output of the first run is swept by the second, which dies there; the third ends."""
+    killer = Killer(starting, seed="recovery")
+    killer.sweep_recovery("temporary-swept", "grpc", most=1)
+    assert killer.report.again["temporary-swept", "grpc"] == 1
+    assert killer.report.violations == []
+
+
+def test_a_batch_killed_at_any_moment_while_answers_are_lost_keeps_every_promise(starting: Starter) -> None:
+    """Whenever that is."""
+    killer = Killer(starting, seed="f")
+    killer.random_batch(most=1)
+    assert killer.report.violations == []
+
+
+def test_a_batch_that_kept_every_promise_is_not_blamed(ended: Trial) -> None:
+    """Nothing below would mean anything otherwise."""
+    assert oracles.at_the_end(ended) == []
+    assert oracles.acknowledged(ended)
+    assert oracles.after_cut(ended) == []
+
+
+def spoil(path: Path, content: bytes | None) -> Callable[[Trial], Callable[[], object]]:
+    """Return what gives an output other content (None: removes it), and then undoes that."""
+
+    def do(batch: Trial) -> Callable[[], object]:
+        target = batch.out / path
+        before = target.read_bytes() if target.exists() else None
+        target.unlink(missing_ok=True)
+        if content is not None:
+            target.write_bytes(content)
+        return lambda: target.unlink() if before is None else target.write_bytes(before)
+
+    return do
+
+
+OUTPUT = Path("1/plain-1.wav.json")
+SPOILED = [
+    (spoil(OUTPUT, None), "missing"),
+    (spoil(OUTPUT, b""), "not whole"),
+    (spoil(OUTPUT, b'{"text": "other words"}'), "not the transcript"),
+    (spoil(OUTPUT.with_suffix(".txt"), b"other words\n"), "is not what"),
+    (spoil(Path(".batcher-1-1.tmp"), b"half"), "left in OUT"),
+]
+
+
+@pytest.mark.parametrize(("do", "words"), SPOILED, ids=[words for _, words in SPOILED])
+def test_an_output_that_is_not_right_is_noticed(
+    ended: Trial, do: Callable[[Trial], Callable[[], object]], words: str
+) -> None:
+    """Gone, empty, of other words, or a leftover."""
+    undo = do(ended)
+    try:
+        assert any(words in found for found in oracles.at_the_end(ended))
+    finally:
+        undo()
+
+
+WRONG_TABLES = [
+    ("DELETE FROM transcript WHERE id = 1", "foreign key"),
+    ("DELETE FROM history WHERE event = 'seal'", "is no path"),
+    ("DELETE FROM history WHERE id = (SELECT max(id) FROM history)", "its history ends"),
+    ("UPDATE tally SET jobs = jobs + 1", "totals"),
+    ("UPDATE job SET state = 'failed' WHERE state = 'skipped'", "ended failed"),
+    ("INSERT INTO extra (remote, reference, seen) VALUES ('1', '', 1)", "still wants deleted"),
+]
+
+
+@pytest.mark.parametrize(("sql", "words"), WRONG_TABLES, ids=[words for _, words in WRONG_TABLES])
+def test_a_table_that_is_not_right_is_noticed(ended: Trial, sql: str, words: str) -> None:
+    """A path with a gap, totals that drifted, a transcript that is gone."""
+    before = ended.table.read_bytes()
+    try:
+        with closing(sqlite3.connect(ended.table, isolation_level=None)) as table:
+            table.execute("PRAGMA journal_mode = delete")
+            table.execute(sql)
+        assert any(words in found for found in oracles.at_the_end(ended))
+    finally:
+        ended.table.write_bytes(before)
+
+
+def test_a_transcript_that_was_deleted_before_it_was_kept_is_noticed(ended: Trial) -> None:
+    """At the first look after a kill."""
+    before = ended.table.read_bytes()
+    ended.table.unlink()
+    try:
+        assert sum("transcript is not in the table" in found for found in oracles.after_kill(ended)) == 2
+        assert any("was called done and is not" in found for found in oracles.after_cut(ended))
+    finally:
+        ended.table.write_bytes(before)
+
+
+def test_what_is_paid_twice_or_left_behind_is_noticed(ended: Trial) -> None:
+    """By the service's own count."""
+    witness, account = ended.witness, ended.emulator.account
+    item = witness.accepted[0]
+    witness.accepted.append(replace(item, id="another"))
+    try:
+        assert any("transcribed 2 times" in found for found in oracles.at_the_end(ended))
+    finally:
+        witness.accepted.pop()
+    (stranger,) = ended.emulator.portal.call(lambda: account.files)
+    ended.emulator.portal.call(account.vanish, stranger.id)
+    assert any("touched" in found for found in oracles.at_the_end(ended))
+
+
+def test_where_no_power_can_be_cut_it_says_why_and_skips(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """That is no failure."""
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    monkeypatch.setattr("shutil.which", lambda tool: f"/usr/sbin/{tool}")
+    monkeypatch.setattr("sys.argv", ["powercut", "10"])
+    assert powercut.main() == 0
+    assert "only root" in capsys.readouterr().out
