@@ -6,7 +6,13 @@ A simulated night replaces both, so that it runs in virtual time and can be repl
 import random
 import secrets
 import time
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
+
+#: Two processes read the same clock's origin within this; a clock that is set moves it by more, or harmlessly little.
+ORIGIN_TOLERANCE_MS = 1_000
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 class Clock(Protocol):
@@ -14,6 +20,25 @@ class Clock(Protocol):
 
     def now(self) -> int:
         """Return UTC as integer milliseconds since the epoch."""
+
+
+class RunClock(Clock, Protocol):
+    """The clock of a run, whose times are stored and meet those of other runs."""
+
+    def origin(self) -> "Origin":
+        """Return where this clock counts from: times of two runs can be compared only if that is the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a clock counts from. Between two runs the machine may have been started again, or its clock set."""
+
+    boot: str  #: names the machine's run; empty where nobody can tell
+    at: int  #: UTC milliseconds at which it began, by the wall clock of this process's start
+
+    def same(self, other: "Origin") -> bool:
+        """Tell whether times by both clocks can be compared; reading two clocks in turn costs some milliseconds."""
+        return bool(self.boot) and self.boot == other.boot and abs(self.at - other.at) <= ORIGIN_TOLERANCE_MS
 
 
 class SystemClock:
@@ -29,6 +54,14 @@ class SystemClock:
     def now(self) -> int:
         """Return UTC as integer milliseconds since the epoch."""
         return int((self._offset + self._ticks()) * 1000)
+
+    def origin(self) -> Origin:
+        """Return where this clock counts from."""
+        try:
+            boot = _BOOT_ID.read_text("ascii").strip()
+        except (OSError, UnicodeDecodeError):
+            boot = ""
+        return Origin(boot, int(self._offset * 1000))
 
     @staticmethod
     def _ticks() -> float:

@@ -8,7 +8,7 @@ from typing import Any
 import anyio
 import anyio.abc
 
-from batcher.clock import Clock, Dice
+from batcher.clock import Dice, RunClock
 from batcher.disk import Disk
 from batcher.errors import BatcherError, MachineRefuses
 from batcher.killpoints import reach
@@ -23,7 +23,7 @@ from batcher.stages.poll import Poll
 from batcher.stages.runner import Stage, run_stage
 from batcher.stages.scan import scan
 from batcher.stages.upload import Upload
-from batcher.store.claim import begin_session
+from batcher.store.claim import begin_session, heed_clock
 from batcher.store.table import Move, Table
 
 #: How long sealed uploads are awaited after the first signal.
@@ -55,7 +55,7 @@ class Engine:
     def __init__(
         self,
         *,
-        clock: Clock,
+        clock: RunClock,
         dice: Dice,
         table: Table,
         service: Service,
@@ -94,6 +94,7 @@ class Engine:
         service = self._service
         begin = partial(begin_session, new_id=new_id, api=service.name, account=service.account)
         batch = await self._table.transact(begin)
+        await self._table.transact(partial(heed_clock, origin=self._clock.origin()))
         context = Context(
             clock=self._clock,
             dice=self._dice,

@@ -83,6 +83,7 @@ def test_every_step_is_on_disk_before_the_next(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(killpoints, "hook", steps.append)
     write_output(tmp_path, "a/talk.txt", b"words", replace=replace)
     assert steps == [
+        "directory-made",
         "sync directory",
         "sync 5 bytes",
         "output-temp-written",

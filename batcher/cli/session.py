@@ -4,6 +4,7 @@
 """
 
 import os
+import resource
 import signal
 import sqlite3
 import sys
@@ -92,6 +93,8 @@ def prepare(place: Place) -> None:
 def conduct(order: Order, display: Display, clock: SystemClock) -> Outcome:
     """Run the engine. The caller holds the lock and has the log open."""
     killpoints.install_from_environment()
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # the usual limit is meant for programs that watch theirs
     outcome = Outcome()
     try:
         anyio.run(_conduct, order, display, clock, outcome)

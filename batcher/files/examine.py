@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from io import FileIO
 
-from batcher.files.reasons import why
+from batcher.files.reasons import raise_if_short, why
 from batcher.files.recording import READ_FLAGS
 from batcher.model import FileBounds
 
@@ -55,6 +55,7 @@ def examine(path: bytes, want_digest: bool, bounds: FileBounds, raw: bool) -> Ex
     """Look into the file at `path`. Blocks; 0.3 to 5 ms of CPU for a small file, uncompressed sound costs most.
 
     With `raw` the recordings have no header (headerless audio is configured) and only their size is judged.
+    Raises MachineRefuses when this machine is short of open files or memory.
     """
     if b"\0" in path:
         return Examination(Verdict.UNREADABLE, "no file can have this name")
@@ -62,6 +63,7 @@ def examine(path: bytes, want_digest: bool, bounds: FileBounds, raw: bool) -> Ex
         with FileIO(os.fsdecode(path), "r", opener=lambda _path, _flags: os.open(path, READ_FLAGS)) as file:
             return _examine(file, want_digest, bounds, raw)
     except OSError as error:
+        raise_if_short(error)
         return Examination(Verdict.UNREADABLE, why(error))
 
 

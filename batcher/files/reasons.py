@@ -3,6 +3,8 @@
 import errno
 import os
 
+from batcher.errors import MachineRefuses
+
 _WORDS = {
     errno.ENOENT: "it vanished",
     errno.EACCES: "permission denied",
@@ -28,3 +30,13 @@ def why(error: OSError) -> str:
     """Return why the file system refused, for a person, without the path."""
     code = error.errno or 0
     return _WORDS.get(code) or (os.strerror(code).lower() if code else str(error))
+
+
+#: What this process or machine has too little of, whatever the file: another moment, and it can be read.
+_SHORT_OF = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+
+
+def raise_if_short(error: OSError) -> None:
+    """Raise MachineRefuses when it is this machine that has too little of something, and not the file's own fault."""
+    if error.errno in _SHORT_OF:
+        raise MachineRefuses(f"this machine is short of what it takes to read files: {why(error)}") from error

@@ -19,7 +19,7 @@ from anyio import CancelScope
 
 from batcher.errors import SourceChanged, SourceError
 from batcher.files.offload import offload
-from batcher.files.reasons import why
+from batcher.files.reasons import raise_if_short, why
 from batcher.killpoints import reach
 from batcher.service import CHUNK_BYTES
 
@@ -118,6 +118,7 @@ class _Source:
         try:
             source = cls(path, os.open(path, READ_FLAGS), expected)
         except OSError as error:
+            raise_if_short(error)
             raise SourceError(f"the recording cannot be opened: {why(error)}") from error
         except ValueError as error:
             raise SourceError("the recording has no possible name") from error
@@ -163,6 +164,7 @@ class _Source:
         try:
             count = os.readv(self._handle, [buffer[: self._left]])
         except OSError as error:
+            raise_if_short(error)
             raise SourceError(f"the recording cannot be read: {why(error)}") from error
         reach("chunk-read")
         self._hash.update(buffer[:count])

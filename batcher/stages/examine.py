@@ -3,6 +3,7 @@
 from collections.abc import Collection, Sequence
 from functools import partial
 
+from batcher.errors import MachineRefuses
 from batcher.killpoints import reach
 from batcher.model import Cause, Job
 from batcher.stages.context import Context
@@ -33,9 +34,18 @@ class Examine:
 
     async def handle(self, item: Job) -> None:
         """Examine one recording and record the verdict."""
-        results = await self._context.disk.examine([item])
+        try:
+            results = await self._context.disk.examine([item])
+        except MachineRefuses as error:
+            await self._put_off(item, str(error))
+            return
         reach("examined")
         await self._context.table.transact(partial(admission.examined, results=results))
+
+    async def _put_off(self, item: Job, reason: str) -> None:
+        """Look again later: it is this machine that is short of something, not the recording's fault."""
+        at = self._context.backoff("examine", 1)
+        await self._context.table.transact(lambda ledger: jobs.defer(ledger, item, at, item.failures, reason))
 
     async def broke(self, item: Job, error: Exception) -> None:
         """Try again later, with the error as the reason; after so many tries the job fails."""

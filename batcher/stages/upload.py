@@ -110,7 +110,7 @@ class _Sending:
             facts = {"cause": Cause.SOURCE}
             await self._fire(State.UPLOADING, Event.UNREADABLE, str(error), facts)
         except MachineRefuses as error:
-            await self._no_space(str(error))
+            await self._no_room_here(str(error))
         except ServiceError as error:
             await self._failed(error)
         except anyio.get_cancelled_exc_class():
@@ -177,10 +177,9 @@ class _Sending:
         facts = {"failures": failures, "not_before": context.backoff("upload", failures)}
         await context.table.transact(lambda ledger: jobs.start_over(ledger, job, Event.SOURCE_CHANGED, reason, facts))
 
-    async def _no_space(self, reason: str) -> None:
-        """Wait for space to convert the recording in; whoever watches the disk ends a run in which none comes."""
+    async def _no_room_here(self, reason: str) -> None:
+        """Try again later: this machine is short of space or open files, and not the recording is at fault."""
         context = self._context
-        context.short_of_space = True
         await self._fire(State.UPLOADING, Event.POSTPONED, reason, {"not_before": context.backoff("upload", 1)})
 
     async def put_back(self, reason: str) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import cast
 
+from batcher.clock import Origin
 from batcher.errors import UsageError
 from batcher.model import NOTHING, Job, Load
 from batcher.reference import Reference, fingerprint
@@ -49,6 +50,33 @@ def begin_session(ledger: Ledger, new_id: str, api: str, account: str) -> Batch:
     sql = "UPDATE batch SET session = session + 1, api = ?, account = ? RETURNING id, session"
     rows = cast("list[tuple[str, int]]", ledger.rows(sql, (api, known if moved else account)))
     return Batch(*rows[0], moved)
+
+
+def heed_clock(ledger: Ledger, origin: Origin) -> None:
+    """Make the times of earlier runs comparable with this one's, as far as anything is decided by them.
+
+    Where the machine was started again, or its clock was set, since the latest run, nobody knows how long ago
+    anything was: proof of absence starts anew, and nothing waits for a time that lies ahead.
+    """
+    ((boot, at),) = cast("list[tuple[str, int]]", ledger.rows("SELECT boot, clock_origin FROM batch"))
+    if origin.same(Origin(boot, at)):
+        return
+    ledger.rows("UPDATE batch SET boot = ?, clock_origin = ?", (origin.boot, origin.at))
+    ledger.rows("UPDATE batch SET loose_at = ? WHERE loose_at > 0", (ledger.now,))
+    ledger.rows("UPDATE extra SET not_before = min(not_before, ?)", (ledger.now,))
+    ledger.rows(_SINCE_NOW, {"now": ledger.now, "states": jobs.json_array(NOT_OVER)})
+
+
+NOT_OVER = tuple(state for state, facts in FACTS.items() if not facts.final)
+_SINCE_NOW = """
+    UPDATE job SET
+        absent_at = NULL,
+        not_before = min(not_before, :now),
+        remote_since = min(remote_since, :now),
+        since = CASE state WHEN 'uncertain' THEN :now ELSE min(since, :now) END
+    WHERE state IN (SELECT value FROM json_each(:states))
+        AND (state = 'uncertain' OR absent_at IS NOT NULL OR max(not_before, since, coalesce(remote_since, 0)) > :now)
+"""
 
 
 def accept_account(ledger: Ledger, account: str) -> None:

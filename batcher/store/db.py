@@ -111,6 +111,13 @@ def _fail_all(batch: list[_Ticket[object]], error: BaseException) -> None:
 
 def _storage_error(error: Exception) -> Exception:
     """Tell a disk that refuses from a mistake of ours."""
+    # Of this very class is what SQLite says of a damaged file, and of one that is none of its own.
+    if type(error) is sqlite3.DatabaseError and "not a database" not in str(error):
+        return MachineRefuses(
+            f"the job table is damaged: {error}",
+            hint="Nothing was changed. Keep a copy of OUT/.batcher, mend the disk, and put a copy of the table from "
+            "before in its place; what is missing in it is looked for at the service.",
+        )
     if not isinstance(error, sqlite3.OperationalError):
         return error
     return MachineRefuses(
@@ -131,8 +138,16 @@ def prepare_connection(conn: sqlite3.Connection) -> None:
             if actual != value:
                 raise MachineRefuses(f"SQLite answers {name} = {actual} here, but {value} is needed")
         migrate(conn)
-    except sqlite3.OperationalError as error:
+        _check_whole(conn)
+    except (sqlite3.OperationalError, sqlite3.DatabaseError) as error:
         raise _storage_error(error) from error
+
+
+def _check_whole(conn: sqlite3.Connection) -> None:
+    """Raise what SQLite would raise when it came to a damaged page; a quarter of a second for a million jobs."""
+    ((verdict,),) = conn.execute("PRAGMA quick_check(1)").fetchall()
+    if verdict != "ok":
+        raise sqlite3.DatabaseError(str(verdict))
 
 
 def create_private(path: Path) -> None:

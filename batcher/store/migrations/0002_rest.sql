@@ -7,6 +7,10 @@ ALTER TABLE batch ADD COLUMN account TEXT NOT NULL DEFAULT '';
 -- When an upload last ended of which nobody knows whether it arrived (UTC milliseconds): it may still show up.
 ALTER TABLE batch ADD COLUMN loose_at INTEGER NOT NULL DEFAULT 0;
 
+-- By which clock the latest run counted: times of an earlier run mean nothing when the clock was set since.
+ALTER TABLE batch ADD COLUMN boot TEXT NOT NULL DEFAULT '';
+ALTER TABLE batch ADD COLUMN clock_origin INTEGER NOT NULL DEFAULT 0;
+
 -- A recording that the service could not decode is sent once more as FLAC.
 ALTER TABLE job ADD COLUMN convert INTEGER NOT NULL DEFAULT 0;
 
