@@ -19,7 +19,7 @@ from batcher.emulator.core import Core
 from batcher.emulator.faults import PRESETS, FaultPlan, Plan
 from batcher.emulator.rest_face import RestFace
 from batcher.service import Service
-from batcher.service.rest import RestService, politeness
+from batcher.service.rest import RestService
 from batcher.service.rest_budget import Budget
 from batcher.service.rest_http import Client
 from batcher.service.shared import Key
@@ -28,7 +28,7 @@ from batcher.service.simulated import Pace
 HANGING_SECONDS = 3600.0  #: after which an app that never comes to an end is left alone
 
 
-POLL_RATE = 200  #: looks are as polite as at the default pace where there is no limit
+POLL_SECONDS = 3.0  #: what is polite at the default pace
 
 
 @asynccontextmanager
@@ -51,21 +51,41 @@ async def open_simulated_rest(
         pace: how long requests take on the wire.
         requests_per_minute: the client's own budget for each bucket; 0 is no limit but what refusals teach.
     """
-    dice, secret = dice or Dice(0), Key(key)
+    dice = dice or Dice(0)
+    async with (
+        open_face(core, dice=dice, plan=plan, pace=pace) as wire,
+        open_client(wire, key, dice=dice, requests_per_minute=requests_per_minute) as service,
+    ):
+        yield service
+
+
+@asynccontextmanager
+async def open_face(
+    core: Core, *, dice: Dice, plan: Plan | None = None, pace: Pace | None = None
+) -> AsyncIterator["Wire"]:
+    """Yield the wire to the REST API of `core`, which any number of clients may share."""
     face = RestFace(core, plan or FaultPlan(PRESETS["none"], dice, core.clock), dice=dice)
     face.abort = cut
     async with open_wire(face.app, dice=dice, pace=pace or Pace()) as wire:
-        client = Client("https://simulated", secret, Budget(requests_per_minute), wire)
-        try:
-            yield RestService(
-                client,
-                secret,
-                dice=dice,
-                poll_seconds=politeness(requests_per_minute or POLL_RATE),
-                long_bytes=math.inf,
-            )
-        finally:
-            await client.aclose()
+        yield wire
+
+
+@asynccontextmanager
+async def open_client(
+    wire: httpx.AsyncBaseTransport,
+    key: str,
+    *,
+    dice: Dice,
+    requests_per_minute: int = 0,
+    poll_seconds: float = POLL_SECONDS,
+) -> AsyncIterator[Service]:
+    """Yield the REST service as one process sees it."""
+    secret = Key(key)
+    client = Client("https://simulated", secret, Budget(requests_per_minute), wire)
+    try:
+        yield RestService(client, secret, dice=dice, poll_seconds=poll_seconds, long_bytes=math.inf)
+    finally:
+        await client.aclose()
 
 
 @asynccontextmanager

@@ -1,43 +1,84 @@
 """Nights in virtual time: whatever goes wrong, every recording is transcribed once and nothing stays behind."""
 
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
+from dataclasses import replace
 
 import pytest
+import structlog
 
-from tests.simulation.__main__ import memory
-from tests.simulation.night import Night, Story, random_story
+from batcher.model import Limits
+from tests.simulation.runs import Count, count, live, report, silence
+from tests.simulation.shrink import shrink
+from tests.simulation.story import KINDS, Story, random_story
+
+SEEDS = range(40)
+SHARED_SEEDS = range(100, 106)
+
+#: Nights that once violated something, each as small as it was made.
+REGRESSIONS = [
+    Story(55, 38, Limits(100, 100), ("slow", "bursts", "backwards", "files", "suspend"), ends=1, settle_s=120),
+]
 
 
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    """Return a directory for the table, in memory where there is one."""
-    with tempfile.TemporaryDirectory(dir=memory()) as name:
-        yield Path(name)
+@pytest.fixture(autouse=True)
+def _silent() -> Iterator[None]:
+    """Let the handlers of killed runs log nothing."""
+    silence()
+    yield
+    structlog.reset_defaults()
 
 
-def test_a_quiet_night_ends_with_every_transcript(folder: Path) -> None:
+def test_a_quiet_night_ends_with_every_transcript() -> None:
     """Without faults and kills every recording is done and the service is empty."""
-    night = Night(Story(1, faults="none", kills=0), folder / "jobs.sqlite3")
-    night.run()
+    night = live(Story(1))
     assert night.violations == []
+    assert night.kills.total() == 0
 
 
-@pytest.mark.parametrize("seed", range(12))
-def test_a_night_with_faults_and_kills_loses_and_doubles_nothing(seed: int, folder: Path) -> None:
-    """Lost answers, bursts, stale lists and kills anywhere: the promises hold at dawn."""
-    night = Night(random_story(seed), folder / "jobs.sqlite3")
-    night.run()
-    assert night.violations == []
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_night_with_faults_and_kills_loses_and_doubles_nothing(seed: int) -> None:
+    """Whatever was drawn for it, the promises hold at every moment and at dawn."""
+    assert live(random_story(seed)).violations == []
 
 
-def test_the_same_seed_gives_the_same_night_twice(folder: Path) -> None:
-    """A night can be replayed: its trace is a function of its seed."""
-    traces = []
-    for number in range(2):
-        night = Night(random_story(7), folder / f"{number}.sqlite3")
-        night.run()
-        traces.append(night.trace)
-    assert traces[0]
-    assert traces[0] == traces[1]
+@pytest.mark.parametrize("story", REGRESSIONS, ids=str)
+def test_a_night_that_once_went_wrong_goes_well(story: Story) -> None:
+    """What was found once stays found."""
+    assert live(story).violations == []
+
+
+def test_two_batchers_in_one_account_get_along() -> None:
+    """Both finish, neither touches what is the other's, and few of their submissions are refused."""
+    total = Count()
+    for seed in SHARED_SEEDS:
+        total.add(count(random_story(seed, shared=True)))
+    assert total.violations == {}
+    assert total.shared_refused <= 0.15 * total.shared_submissions
+
+
+@pytest.mark.parametrize("api", ["grpc", "rest"])
+def test_the_same_seed_gives_the_same_night_twice(api: str) -> None:
+    """A night can be replayed: its trace is a function of its story, whatever happens in it."""
+    story = Story(7, 30, Limits(8, 40), tuple(KINDS), ends=5, api=api, settle_s=120, second=10)
+    if api == "grpc":
+        story = story.without("siblings").without("budget")
+    first, second = live(story), live(story)
+    assert len(first.trace) > 200
+    assert first.trace == second.trace
+
+
+def test_a_night_that_violates_something_is_made_small() -> None:
+    """What the violation does not need is left out: kinds, kills, recordings, the second batch."""
+    story = replace(random_story(3), recordings=40, kinds=("lost", "cut", "files"), ends=4, second=9)
+    small = shrink(story, lambda each: "cut" in each.kinds and each.recordings >= 5 and each.ends >= 1)
+    assert small == replace(story, recordings=5, kinds=("cut",), ends=1, second=0)
+
+
+def test_the_report_tells_what_was_in_the_nights() -> None:
+    """Counts of several nights add up, and violations are told with their seeds."""
+    total = Count()
+    total.add(Count(1, 2.0, 10, lost=1))
+    total.add(Count(2, 4.0, 50, violations=Count().violations))
+    words = report(total, 1.5, 1)
+    assert "3 nights, 2.00 a second" in words
+    assert "lost 1" in words

@@ -5,13 +5,17 @@ once instead of a hang. Nothing in a simulated night may use threads.
 """
 
 import asyncio
+import heapq
+import math
 import selectors
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from contextvars import Context
+from typing import TypeVar, TypeVarTuple, cast
 
 import anyio
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 
 class Deadlock(RuntimeError):
@@ -22,20 +26,21 @@ class _Selector(selectors.SelectSelector):
     loop: "VirtualLoop"
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        events = super().select(0)
-        if events or timeout == 0:
-            return events
         if timeout is None:
             raise Deadlock("nothing is runnable and no timer is pending")
-        self.loop.moment += timeout
+        if timeout > 0:  # nobody uses sockets here, so nothing else can happen
+            self.loop.moment += timeout
         return []
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """The loop; `moment` is its time in seconds."""
+    """The loop; `moment` is its time in seconds, `steps` how many callbacks were ever made ready to run."""
 
     def __init__(self, moment: float = 0.0) -> None:
         self.moment = moment
+        self.steps = 0
+        self._alarms: list[tuple[int, int, Callable[[], None]]] = []
+        self._next_alarm = math.inf
         selector = _Selector()
         super().__init__(selector)
         selector.loop = self
@@ -43,6 +48,30 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         """Return the virtual time."""
         return self.moment
+
+    def call_soon(
+        self, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
+    ) -> asyncio.Handle:
+        """Make a callback ready to run. Every await that waits ends in one: the place to count them."""
+        self.steps += 1
+        if self.steps >= self._next_alarm:
+            self._ring()
+        return super().call_soon(callback, *args, context=context)
+
+    def after_steps(self, steps: int, action: Callable[[], None]) -> None:
+        """Call `action` between two callbacks, when so many more of them were made ready."""
+        heapq.heappush(self._alarms, (self.steps + steps, len(self._alarms), action))
+        self._next_alarm = self._alarms[0][0]
+
+    def _ring(self) -> None:
+        while self._alarms and self._alarms[0][0] <= self.steps:
+            super().call_soon(heapq.heappop(self._alarms)[2])
+        self._next_alarm = self._alarms[0][0] if self._alarms else math.inf
+
+
+def running_loop() -> VirtualLoop:
+    """Return the virtual loop that runs."""
+    return cast("VirtualLoop", asyncio.get_running_loop())
 
 
 def run_virtually(main: Callable[[], Awaitable[T]], moment: float = 0.0) -> tuple[T, float]:

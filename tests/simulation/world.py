@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 
 import anyio
 
+from batcher.clock import Origin
 from batcher.disk import Recording
-from batcher.errors import SourceChanged, SourceError
+from batcher.errors import MachineRefuses, SourceChanged, SourceError
 from batcher.model import Job
 from batcher.requests import Request
 from batcher.service import CHUNK_BYTES
@@ -16,6 +17,7 @@ from batcher.states import Event
 from batcher.store.admission import Candidate, Examined
 
 EPOCH_MS = 1_790_000_000_000
+FLAC = b"fLaC"  #: stands before what was converted
 
 
 class Killed(BaseException):
@@ -28,6 +30,7 @@ class File:
 
     content: bytes
     mtime_ns: int = 1
+    denied: bool = False  #: it may not be read
 
 
 @dataclass(slots=True)
@@ -38,10 +41,24 @@ class World:
     outputs: dict[str, bytes] = field(default_factory=dict)
     moment: float = 0.0
     read: Callable[[], float] = lambda: 0.0
+    slept: float = 0.0  #: for how many seconds the machine was suspended: timers stood still, clocks did not
+    requests: dict[str, Request] = field(default_factory=dict)  #: what `retry` and `cancel` left
+    room: int | None = None  #: how many more writes the disk takes before it is full; None: any number
 
     def now(self) -> int:
         """Return UTC milliseconds: the epoch of all nights plus the virtual time."""
-        return EPOCH_MS + int(self.read() * 1000)
+        return EPOCH_MS + int((self.read() + self.slept) * 1000)
+
+    def origin(self) -> Origin:
+        """Return where the clock counts from: all night long the same."""
+        return Origin("night", EPOCH_MS)
+
+    def refuses(self) -> bool:
+        """Take one write, or tell that the disk is full."""
+        if self.room is None:
+            return False
+        self.room = max(-1, self.room - 1)
+        return self.room < 0
 
 
 class SimulatedRecording:
@@ -50,31 +67,33 @@ class SimulatedRecording:
     def __init__(self, world: World, job: Job) -> None:
         self._world = world
         self._job = job
-        self.size = job.size
+        self._content = _find(world, job).content
+        self._sent = FLAC + self._content if job.convert else self._content
+        self.size = len(self._sent)
         self._digest: bytes | None = None
 
     @property
     def digest(self) -> bytes:
-        """Return the SHA-256 of everything read."""
+        """Return the SHA-256 of everything read; of the original, when something else is sent."""
         assert self._digest is not None
         return self._digest
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """Yield the content; the last chunk only when the file is still what the table knows."""
-        file = _find(self._world, self._job)
-        content = file.content
-        for start in range(0, len(content), CHUNK_BYTES):
+        for start in range(0, self.size, CHUNK_BYTES):
             await anyio.sleep(0.01)
-            if start + CHUNK_BYTES >= len(content):
+            if start + CHUNK_BYTES >= self.size:
                 _find(self._world, self._job)
-                self._digest = hashlib.sha256(content).digest()
-            yield content[start : start + CHUNK_BYTES]
+                self._digest = hashlib.sha256(self._content).digest()
+            yield self._sent[start : start + CHUNK_BYTES]
 
 
 def _find(world: World, job: Job) -> File:
     file = world.files.get(job.path)
     if file is None:
         raise SourceError("the recording has vanished")
+    if file.denied:
+        raise SourceError("permission denied")
     if (len(file.content), file.mtime_ns) != (job.size, job.mtime_ns):
         raise SourceChanged("the recording changed")
     return file
@@ -96,14 +115,11 @@ class SimulatedDisk:
         return root.decode().strip("/")
 
     async def scan(self, prefixes: dict[bytes, str]) -> AsyncIterator[list[Candidate]]:
-        """Yield the recordings in small batches."""
-        found = [
-            Candidate(path, path.decode().removeprefix("/in/"), len(file.content), file.mtime_ns)
-            for path, file in sorted(self._world.files.items())
-        ]
-        for start in range(0, len(found), 20):
+        """Yield the recordings in small batches, each as it is when it is come upon."""
+        paths, files = sorted(self._world.files), self._world.files
+        for start in range(0, len(paths), 20):
             await anyio.sleep(0.05)
-            yield found[start : start + 20]
+            yield [_candidate(path, files[path]) for path in paths[start : start + 20] if path in files]
 
     async def examine(self, jobs: Sequence[Job]) -> list[Examined]:
         """Look into recordings: those that begin with ``bad`` are not audio."""
@@ -112,8 +128,9 @@ class SimulatedDisk:
 
     def _examine(self, job: Job) -> Examined:
         file = self._world.files.get(job.path)
-        if file is None:
-            return Examined(job, job.size, job.mtime_ns, verdict=Event.UNREADABLE, reason="it has vanished")
+        if file is None or file.denied:
+            why = "it has vanished" if file is None else "permission denied"
+            return Examined(job, job.size, job.mtime_ns, verdict=Event.UNREADABLE, reason=why)
         size, verdict = len(file.content), Event.UNSUITABLE if file.content.startswith(b"bad") else None
         digest = hashlib.sha256(file.content).digest() if job.compare else None
         reason = "not audio" if verdict else None
@@ -122,14 +139,15 @@ class SimulatedDisk:
     @asynccontextmanager
     async def recording(self, job: Job) -> AsyncIterator[Recording]:
         """Open a recording."""
-        _find(self._world, job)
         yield SimulatedRecording(self._world, job)
 
     async def write(self, outputs: Sequence[tuple[str, bytes]], *, replace: bool) -> None:
-        """Write outputs, whole or not at all."""
+        """Write outputs, each whole or not at all."""
         await anyio.sleep(0.005)
         for name, data in outputs:
             self._alive()
+            if self._world.refuses():
+                raise MachineRefuses("no space left on the disk")
             assert replace or self._world.outputs.get(name, data) == data, f"{name} is in the way"
             self._world.outputs[name] = data
 
@@ -138,12 +156,19 @@ class SimulatedDisk:
         return [name for name in outputs if name not in self._world.outputs]
 
     async def requests(self) -> dict[str, Request]:
-        """Return nothing: nobody asks for anything in these nights."""
-        return {}
+        """Return what a person left."""
+        return dict(self._world.requests)
 
     async def drop_request(self, name: str) -> None:
-        """Nothing is ever left."""
+        """Forget it."""
+        self._alive()
+        del self._world.requests[name]
 
     async def free_bytes(self) -> int:
-        """Return plenty."""
-        return 10**12
+        """Return plenty, or nothing at all."""
+        full = self._world.room is not None and self._world.room < 0
+        return 0 if full else 10**12
+
+
+def _candidate(path: bytes, file: File) -> Candidate:
+    return Candidate(path, path.decode().removeprefix("/in/"), len(file.content), file.mtime_ns)

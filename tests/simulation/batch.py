@@ -1,0 +1,128 @@
+"""One batch: its recordings, its table, its lives one after the other, and what the oracle knows of it."""
+
+import hashlib
+import sqlite3
+from collections import Counter
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import anyio
+
+from batcher.clock import Dice
+from batcher.judgement import Settle
+from batcher.model import Limits
+from batcher.options import Options
+from batcher.stages.context import Plan
+from batcher.states import State
+from tests.simulation.life import Life, draw_end
+from tests.simulation.moods import MARKS
+from tests.simulation.world import File, World
+
+if TYPE_CHECKING:
+    from tests.simulation.night import Night
+
+MOST_LIVES = 80
+HOUR_MS = 3_600_000
+
+
+class Batch:
+    """A directory of recordings, and the batcher that works on it."""
+
+    def __init__(self, night: "Night", name: str, path: Path, recordings: int) -> None:
+        self.night, self.name, self.path = night, name, path
+        self.dice = Dice(night.story.seed * 2 + (name != "a"))
+        self.world = World()
+        self.id = ""  #: in references; known when a run has begun
+        self.life: Life | None = None
+        self.began = 0.0  #: when the latest life began
+        self.ended = False
+        self.skew_ms = 0
+        self.announced: Limits = night.story.limits  #: what batcher is told
+        self.states: dict[int, State] = {}
+        self.attempts: dict[int, int] = {}
+        self.counts: Counter[State] = Counter()
+        self.claimed_at = 0.0
+        self.cancelled: set[int] = set()  #: jobs that somebody gave up
+        self.touched: dict[bytes, float] = {}  #: recordings that changed, vanished or were denied, and when last
+        self.versions: dict[tuple[bytes, int], bytes] = {}
+        for number in range(recordings):
+            self.put(f"/in/{number:03}.wav".encode(), self._content())
+
+    def _content(self) -> bytes:
+        """Return the sound of a recording: some have one size, some are copies, some are no audio at all."""
+        chance = self.dice.stream("recordings")
+        # Few are longer than a chunk, because hashing them is what a night would spend its time on.
+        size = chance.choice(
+            (1_000, 1_000, *(chance.randrange(500, 5_000) for _ in range(8)), chance.randrange(600_000))
+        )
+        content, kind = chance.randbytes(size), chance.random()
+        copied = chance.choice(list(self.versions.values())) if self.versions else content
+        mark = chance.choice(MARKS) if "failures" in self.night.story.kinds else b""
+        if kind < 0.1:
+            return copied
+        return b"bad" + content if kind < 0.15 else mark + content if kind < 0.3 else content
+
+    def put(self, path: bytes, content: bytes | None = None) -> None:
+        """Write a recording, one drawn now unless it is given."""
+        content = self._content() if content is None else content
+        mtime_ns = len(self.versions) + 1
+        self.versions[path, mtime_ns] = content
+        self.world.files[path] = File(content, mtime_ns)
+        self.night.moods.learn(content)
+
+    def plan(self) -> Plan:
+        """Return what the next run is to do."""
+        settle = Settle(self.night.story.settle_s * 1000)
+        return Plan(options=Options(), limits=self.announced, settle=settle, upload_concurrency=8)
+
+    async def live(self) -> None:
+        """Run batcher, killed, stopped and started again, until it ends by itself."""
+        for number in range(MOST_LIVES):
+            if number:
+                await anyio.sleep(self._pause())
+            if await self._one_life(number) == "ended":
+                self.ended = True
+                return
+        self.night.violated(f"{self.name} does not come to an end")
+
+    async def _one_life(self, number: int) -> str:
+        story, chance = self.night.story, self.dice.stream("ends")
+        end = draw_end(chance, len(self.versions), stops="stops" in story.kinds)
+        self.life = Life(self, end if number < story.ends and not self.night.weather.calm else None)
+        self.began = anyio.current_time()
+        self.night.note(f"{self.name} starts, its clock {self.skew_ms / 1000:+.0f} s")
+        how = await self.life.run()
+        self.night.note(f"{self.name} {how}")
+        self.life = None
+        return how
+
+    def _pause(self) -> float:
+        """Return how long nobody runs it. Meanwhile its machine's clock may be set."""
+        chance = self.dice.stream("pauses")
+        pause, jump = chance.choice((0.0, 5.0, 5.0, 100.0, 600.0, 4_000.0)), chance.random()
+        if "clock" in self.night.story.kinds and jump < 0.8:
+            self.skew_ms = int(chance.choice((-1, 1)) * jump**4 * 5 * HOUR_MS)
+        return pause
+
+    def resume(self, conn: sqlite3.Connection) -> None:
+        """Learn what the table says: moves of the life before may have been committed and not announced."""
+        rows = conn.execute("SELECT id, state, attempt FROM job").fetchall()
+        self.states = {job: State(state) for job, state, _ in rows}
+        self.attempts = {job: attempt for job, _, attempt in rows}
+        self.counts = Counter(self.states.values())
+        self.claimed_at = anyio.current_time()
+
+    def rows(self, sql: str, *parameters: object) -> list[tuple[object, ...]]:
+        """Ask the table."""
+        with closing(sqlite3.connect(self.path)) as conn:
+            return conn.execute(sql, parameters).fetchall()
+
+    def has_transcript(self, digest: bytes) -> bool:
+        """Tell whether the transcript of this audio is safe."""
+        return bool(self.rows("SELECT 1 FROM transcript WHERE digest = ?", digest))
+
+
+def digest_of(content: bytes) -> bytes:
+    """Return the SHA-256 by which a recording is known."""
+    return hashlib.sha256(content).digest()

@@ -1,0 +1,122 @@
+"""What must hold when a night is over: every recording in one final state, for a reason, and nothing left behind."""
+
+import json
+from typing import TYPE_CHECKING
+
+from batcher.emulator.recognizers import echo_text
+from batcher.emulator.rest_account import RestAccount
+from batcher.model import Cause
+from batcher.reference import parse
+from batcher.states import FINAL_STATES, NEXT, Event, State
+from tests.simulation.batch import Batch, digest_of
+from tests.simulation.moods import may_fail
+from tests.simulation.world import FLAC
+
+if TYPE_CHECKING:
+    from tests.simulation.night import Night
+
+_JOBS = "SELECT id, path, size, mtime_ns, state, digest, output, cause, reason FROM job ORDER BY id"
+Row = tuple[int, bytes, int, int, str, bytes, str, str, str]
+
+#: What may make the refusal of a submission for quota nobody's mistake.
+#: Even a limit that batcher is told of is news to the uploads that are on their way.
+EXPLAINS_REFUSALS = {"quota", "quota unannounced", "strangers", "siblings", "late", "lost", "slow", "lists", "cut"}
+
+
+def check_dawn(night: "Night") -> None:
+    """Note everything that must not be."""
+    for batch in night.batches:
+        if batch.ended:
+            _check_jobs(night, batch)
+            _check_history(night, batch)
+    _check_service(night)
+
+
+def _check_jobs(night: "Night", batch: Batch) -> None:
+    rows: list[Row] = batch.rows(_JOBS)  # type: ignore[assignment]
+    known = {row[1] for row in rows}
+    for path in set(batch.world.files) - known:
+        if not _since_start(batch, path):
+            night.lost(f"{path!r} was never taken up")
+    for row in rows:
+        _check_job(night, batch, row)
+
+
+def _check_job(night: "Night", batch: Batch, row: Row) -> None:
+    job, path, size, mtime_ns, state, digest, output, cause, reason = row
+    content = batch.versions.get((path, mtime_ns))
+    if content is None or len(content) != size:
+        night.violated(f"job {job} knows a recording that never was")
+        return
+    file = batch.world.files.get(path)
+    if file is not None and file.mtime_ns != mtime_ns and not _since_start(batch, path) and not file.denied:
+        night.lost(f"job {job} missed that its recording changed")
+    if state == State.DONE and digest != digest_of(content):
+        night.lost(f"job {job} is done with another recording's transcript")
+    elif state == State.DONE:
+        _check_output(night, batch, output, content)
+    if not _explained(night, batch, row, content):
+        night.lost(f"job {job} of {batch.name} ended {state} ({cause}: {reason})")
+
+
+def _since_start(batch: Batch, path: bytes) -> bool:
+    """Tell whether somebody worked on a recording while the last run was under way: the next one sees it."""
+    return batch.touched.get(path, -1.0) >= batch.began
+
+
+def _explained(night: "Night", batch: Batch, row: Row, content: bytes) -> bool:
+    """Tell whether a job may have ended as it did."""
+    job, path, _, _, state, _, _, cause, reason = row
+    unsuitable, failing = content.startswith(b"bad"), may_fail(content, night.story.api)
+    if state == State.CANCELLED:
+        return job in batch.cancelled
+    if state == State.FAILED and cause == Cause.SOURCE:
+        return path in batch.touched
+    if state == State.FAILED and cause == Cause.VANISHED:
+        return bool(night.oracle.vanished)
+    if state == State.FAILED and cause == Cause.SERVICE:
+        return failing or _tried_often(batch, job) or ("file_not_found" in reason and bool(night.oracle.vanished))
+    return state == (State.SKIPPED if unsuitable else State.DONE) and (state != State.DONE or not failing)
+
+
+def _tried_often(batch: Batch, job: int) -> bool:
+    """Tell whether a job, or the one that it shared its fate with, was given up after many tries."""
+    sql = """SELECT max(n) FROM (SELECT count(*) AS n FROM history JOIN job ON job.id = history.job
+             WHERE job.digest IS (SELECT digest FROM job WHERE id = ?)
+             AND event IN ('postponed', 'answer_lost', 'rejected') GROUP BY job)"""
+    ((tries,),) = batch.rows(sql, job)
+    return isinstance(tries, int) and tries >= 8
+
+
+def _check_output(night: "Night", batch: Batch, output: str, content: bytes) -> None:
+    document = json.loads(batch.world.outputs.get(f"{output}.json", b"{}"))
+    text, sent = document.get("text"), (content, FLAC + content)
+    if text not in [echo_text(digest_of(each)) for each in sent] or f"{output}.txt" not in batch.world.outputs:
+        night.lost(f"{output} has not the transcript of its audio")
+
+
+def _check_history(night: "Night", batch: Batch) -> None:
+    at: dict[object, str] = {}
+    for job, source, event, target in batch.rows("SELECT job, source, event, target FROM history ORDER BY id"):
+        if source != at.get(job, State.NEW) or NEXT.get((State(str(source)), Event(str(event)))) != target:
+            night.violated(f"job {job}: {source} --{event}--> {target} is no path")
+        at[job] = str(target)
+    if any(State(state) not in FINAL_STATES for state in at.values()):
+        night.lost("a job is left in the middle of its life")
+    if batch.rows("PRAGMA quick_check") != [("ok",)]:
+        night.violated("the table is damaged")
+
+
+def _check_service(night: "Night") -> None:
+    account = night.account
+    left = [*account.files, *(account.jobs if isinstance(account, RestAccount) else ())]
+    for item in left:
+        if not item.foreign:
+            night.leaked += 1
+            night.violated(f"left at the service: {item.reference}")
+    if any(parse(reference) is None for reference in account.tally.accepted):
+        night.violated("an upload without a reference of ours")
+    alone = not EXPLAINS_REFUSALS.intersection(night.story.kinds) and not night.story.second
+    if alone and account.tally.quota_refusals and not night.list_lag_ms:
+        night.oracle.over += account.tally.quota_refusals
+        night.violated(f"{account.tally.quota_refusals} refused for quota with nobody else in the account")

@@ -1,0 +1,297 @@
+"""One process of batcher, from its start to its end, stop or kill. What it leaves behind is the next one's."""
+
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, closing, contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
+from functools import partial
+from random import Random
+from typing import TYPE_CHECKING
+
+import anyio
+import httpx
+
+from batcher import killpoints
+from batcher.clock import Origin
+from batcher.engine import DRAIN_SECONDS, Engine
+from batcher.errors import AccountRefused, BatcherError, MachineRefuses
+from batcher.model import Survey, Transcript
+from batcher.service import Seal, Service, Submission, rest_listing
+from batcher.service.simulated import open_simulated
+from batcher.stages import runner
+from batcher.store.db import Database, T, Work, open_inline
+from batcher.store.table import Table
+from tests.simulation.rest import Wire, open_client
+from tests.simulation.virtual import running_loop
+from tests.simulation.world import Killed, SimulatedDisk, World
+
+if TYPE_CHECKING:
+    from tests.simulation.batch import Batch
+
+#: Whose work runs at the moment: the service tells callers apart by nothing but the key, the oracle by this.
+WHO: ContextVar["Life | None"] = ContextVar("who", default=None)
+
+LEAVING_SECONDS = DRAIN_SECONDS + 10  #: how long a stopped run may take to end
+SECOND_SIGNAL = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How a life is to end before its time: after so many named points, or so many steps of the loop."""
+
+    how: str  #: `point`, `await`, `stop`, `stop twice`
+    count: int
+
+
+def draw_end(chance: Random, recordings: int, *, stops: bool) -> End:
+    """Draw an end: early or late, at a named point or at any await."""
+    steps = int(10 ** chance.uniform(1, 2.2 + recordings / 60))
+    choice, points = chance.random(), chance.randrange(1, 100 + 9 * recordings)
+    if stops and choice < 0.3:
+        return End("stop" if choice < 0.2 else "stop twice", steps)
+    return End("point", points) if choice < 0.65 else End("await", steps)
+
+
+class Skewed:
+    """The clock of one process: set wrong by so many milliseconds when it was read, then going right."""
+
+    def __init__(self, world: World, skew_ms: int) -> None:
+        self._world, self._skew_ms = world, skew_ms
+
+    def now(self) -> int:
+        """Return UTC milliseconds as this process knows them."""
+        return self._world.now() + self._skew_ms
+
+    def origin(self) -> Origin:
+        """Return where it counts from; the machine is the same all night, its clock is set now and then."""
+        origin = self._world.origin()
+        return replace(origin, at=origin.at + self._skew_ms)
+
+
+class Life:
+    """One process."""
+
+    def __init__(self, batch: "Batch", end: End | None) -> None:
+        self.batch = batch
+        self.dead = False
+        self.stopped_at: float | None = None
+        self.engine: Engine | None = None
+        self._night = batch.night
+        self._end = end
+        self._points = end.count if end is not None and end.how == "point" else None
+        self._scope = anyio.CancelScope()
+
+    async def run(self) -> str:
+        """Live. Returns how it ended: `ended` (by itself), `stopped`, `refused` (by this machine) or `killed`."""
+        WHO.set(self)
+        how = "killed"
+        try:
+            conn, database = open_inline(self.batch.path)
+            with closing(conn), self._scope:
+                self.batch.resume(conn)
+                how = await self._work(_Mortal(_Refusing(conn, self.batch.world), database._run, self))
+        except BaseException:
+            if not self.dead:
+                raise
+        return "killed" if self.dead else how
+
+    async def _work(self, database: Database) -> str:
+        batch, night = self.batch, self._night
+        clock = Skewed(night.world, batch.skew_ms)
+        if self._end is not None and self._end.how != "point":
+            running_loop().after_steps(self._end.count, self._time_up)
+        try:
+            async with self._open() as service:
+                self.engine = Engine(
+                    clock=clock,
+                    dice=batch.dice,
+                    table=Table(database, clock),
+                    service=_Line(service, self),
+                    disk=SimulatedDisk(batch.world, self.alive),
+                    plan=batch.plan(),
+                    listener=partial(night.oracle.heard, batch),
+                )
+                return self._judge(await self.engine.run())
+        except MachineRefuses as error:
+            return self._judge(error)
+
+    @asynccontextmanager
+    async def _open(self) -> AsyncIterator[Service]:
+        night, dice = self._night, self.batch.dice
+        if night.wire is None:
+            async with open_simulated(night.core, night.key, dice=dice, plan=night.weather, pace=night.pace) as service:
+                yield service
+        else:
+            line, minute = _MortalWire(night.wire, self), night.own_budget
+            async with open_client(
+                line, night.key, dice=dice, requests_per_minute=minute, poll_seconds=night.poll_seconds
+            ) as service:
+                yield service
+
+    def _judge(self, reason: BatcherError | None) -> str:
+        """Return how the run ended, and note when it had no reason to."""
+        night, kinds = self._night, self._night.story.kinds
+        if self.stopped_at is not None:
+            took = anyio.current_time() - self.stopped_at
+            if took > LEAVING_SECONDS:
+                night.violated(f"a stopped run took {took:.0f} s to end")
+            night.oracle.check_stopped(self.batch)
+            return "stopped"
+        if reason is None:
+            return "ended"
+        night.note(f"{self.batch.name} stopped: {reason}")
+        if isinstance(reason, MachineRefuses) and "full" in kinds:
+            return "refused"
+        away = {"money", "outage", "bursts", "lost", "lists", "slow", "late"}
+        if not (isinstance(reason, AccountRefused) and away.intersection(kinds)):
+            night.violated(f"stopped: {reason!r}")
+        return "stopped"
+
+    # How it ends before its time.
+
+    def reach(self, name: str) -> None:
+        """Die here, if it is time."""
+        self.alive()
+        if self._points is not None:
+            self._points -= 1
+            if self._points <= 0:
+                self._die(name)
+                raise Killed
+
+    def alive(self) -> None:
+        """Raise if the process is gone."""
+        if self.dead:
+            raise Killed
+
+    def _time_up(self) -> None:
+        assert self._end is not None
+        if self.batch.life is not self or self.dead or self.engine is None:
+            return
+        if self._end.how == "await":
+            self._die("any await")
+        else:
+            self._stop(twice=self._end.how == "stop twice")
+
+    def _stop(self, *, twice: bool) -> None:
+        assert self.engine is not None
+        self._night.note(f"{self.batch.name} told to stop")
+        self._night.kills["stop"] += 1
+        self.stopped_at = anyio.current_time()
+        self.engine.drain()
+        if twice:
+            delay = self.batch.dice.stream("signal").uniform(0, SECOND_SIGNAL)
+            running_loop().call_later(delay, self._die, "second signal")
+
+    def _die(self, name: str) -> None:
+        if self.batch.life is not self or self.dead:
+            return
+        self.dead = True
+        self._night.kills[name] += 1
+        self._night.note(f"{self.batch.name} killed at {name}")
+        self._scope.cancel()
+
+
+class _Mortal(Database):
+    """The database of a process that may be gone: then nothing is written any more."""
+
+    def __init__(self, conn: "_Refusing", run: object, life: Life) -> None:
+        super().__init__(conn, run)  # type: ignore[arg-type]
+        self._life = life
+
+    async def write(self, work: Work[T]) -> T:
+        """Write, unless the process is gone."""
+        self._life.alive()
+        return await super().write(work)
+
+
+class _Refusing:
+    """A connection to a table on a disk that may be full: a statement that writes, or its commit, then fails."""
+
+    def __init__(self, conn: sqlite3.Connection, world: World) -> None:
+        self._conn, self._world = conn, world
+        self._changes = 0
+
+    @property
+    def in_transaction(self) -> bool:
+        """Tell whether a transaction is open."""
+        return self._conn.in_transaction
+
+    def execute(self, sql: str, parameters: object = ()) -> sqlite3.Cursor:
+        """Run a statement, as far as the disk has room for what it writes."""
+        if self._world.room is not None and self._writes(sql) and self._world.refuses():
+            raise sqlite3.OperationalError("database or disk is full")
+        return self._conn.execute(sql, parameters)  # type: ignore[arg-type]
+
+    def _writes(self, sql: str) -> bool:
+        verb = sql.lstrip()[:6].upper()
+        if verb == "BEGIN ":
+            self._changes = self._conn.total_changes
+        return verb in ("INSERT", "UPDATE", "DELETE") or (
+            verb == "COMMIT" and self._conn.total_changes != self._changes
+        )
+
+
+class _Line:
+    """The service as one process reaches it: when it is gone, nothing more is asked."""
+
+    def __init__(self, service: Service, life: Life) -> None:
+        self.name, self.account = service.name, service.account
+        self.poll_seconds, self.bare_uploads = service.poll_seconds, service.bare_uploads
+        self._service, self._life = service, life
+
+    async def submit(self, submission: Submission, seal: Seal) -> str:
+        """Submit."""
+        self._life.alive()
+        return await self._service.submit(submission, seal)
+
+    async def survey(self) -> Survey:
+        """Survey, and tell the oracle that an answer came."""
+        self._life.alive()
+        survey = await self._service.survey()
+        self._life._night.oracle.answered()
+        return survey
+
+    async def fetch(self, remote: str) -> Transcript:
+        """Fetch."""
+        self._life.alive()
+        return await self._service.fetch(remote)
+
+    async def delete(self, remote: str) -> None:
+        """Delete."""
+        self._life.alive()
+        await self._service.delete(remote)
+
+
+class _MortalWire(httpx.AsyncBaseTransport):
+    """The wire as one process reaches it. What was sent whole before it went arrives all the same."""
+
+    def __init__(self, wire: Wire, life: Life) -> None:
+        self._wire, self._life = wire, life
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send, unless the process is gone."""
+        self._life.alive()
+        return await self._wire.handle_async_request(request)
+
+
+@contextmanager
+def installed(hook: Callable[[str], None], *, patience: float, page: int) -> Iterator[None]:
+    """Have the named points call `hook`, and two constants other values, for as long as the block runs.
+
+    Stages look at the table every `patience` seconds anyway: when that is long, a lost wake-up shows. Lists come in
+    pages of `page`: when that is small, they change while they are read.
+    """
+    before = killpoints.hook, runner.FALLBACK_SECONDS, rest_listing.PAGE
+    killpoints.hook, runner.FALLBACK_SECONDS, rest_listing.PAGE = hook, patience, page
+    try:
+        yield
+    finally:
+        killpoints.hook, runner.FALLBACK_SECONDS, rest_listing.PAGE = before
+
+
+def reach(name: str) -> None:
+    """Tell the process whose work runs that it is at a named point."""
+    life = WHO.get()
+    if life is not None:
+        life.reach(name)

@@ -1,0 +1,164 @@
+"""What must hold at every moment of a night: checked at every move of a job and every change at the service."""
+
+import math
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from batcher.emulator.account import Account
+from batcher.emulator.objects import Failure, File
+from batcher.emulator.rest_account import RestAccount
+from batcher.emulator.rest_objects import RestFile, RestJob
+from batcher.model import RemoteStatus
+from batcher.reference import Reference, parse
+from batcher.states import NEXT, PENDING_STATES, Event, State
+from batcher.store.table import Move
+from tests.simulation.batch import Batch
+from tests.simulation.life import WHO
+
+if TYPE_CHECKING:
+    from tests.simulation.night import Night
+
+Item = File | RestFile | RestJob
+
+#: States in which nobody has the transcript of what the job has at the service.
+_UNFETCHED = (State.UPLOADING, State.SEALED, State.UNCERTAIN, State.SUBMITTED, State.COMPLETED)
+
+
+@dataclass(slots=True)
+class Paid:
+    """One submission that the service accepted, and may bill."""
+
+    reference: Reference
+    item: File | RestJob
+    vanished: bool = False  #: somebody else deleted it
+    deleted: bool = False
+    given_up: bool = False  #: we deleted it for a person who gave the job up
+
+    @property
+    def failed(self) -> bool:
+        """Tell whether the service failed it."""
+        return self.item.ended is not None and isinstance(self.item.outcome, Failure)
+
+
+class Oracle:
+    """Hears of everything, and notes what must not be."""
+
+    def __init__(self, night: "Night") -> None:
+        self.paid: dict[tuple[str, bytes], list[Paid]] = {}  #: by batch and content
+        self.recovered = 0  #: uploads whose answer was lost, found again
+        self.duplicated = 0
+        self.avoidable = 0  #: of them those that a look-up could have told of
+        self.over = 0
+        self.lowered_at = -math.inf  #: when batcher was last told of other limits
+        self.vanished: Counter[str] = Counter()  #: references of ours that somebody else deleted
+        self.answers: list[float] = []  #: when listings were answered
+        self._night = night
+        self._by_item: dict[str, Paid] = {}
+
+    # The table.
+
+    def heard(self, batch: Batch, move: Move) -> None:
+        """Take note of a committed move of a job."""
+        night = self._night
+        night.note(f"{batch.name} {move.job} {move.source} {move.event} {move.target} {move.detail or ''}")
+        known = batch.states.get(move.job, State.NEW)
+        if known != move.source or NEXT.get((move.source, move.event)) != move.target:
+            night.violated(f"job {move.job} was {known}, but {move.source} --{move.event}--> {move.target}")
+        batch.counts[known] -= move.job in batch.states
+        batch.counts[move.target] += 1
+        batch.states[move.job], batch.attempts[move.job] = move.target, move.attempt
+        if move.event is Event.CLAIMED:
+            self._claimed(batch)
+        self.recovered += move.event is Event.ADOPTED
+
+    def _claimed(self, batch: Batch) -> None:
+        """Hold the claim against what batcher was told, at once or a moment ago."""
+        now = self._night.world.read()
+        batch.claimed_at = now
+        if not batch.id:
+            batch.id = str(batch.rows("SELECT id FROM batch")[0][0])
+            self._night.owners[batch.id] = batch
+        pending = sum(batch.counts[state] for state in PENDING_STATES)
+        if pending > batch.announced.pending and now > self.lowered_at + 1:
+            self.over += 1
+            self._night.violated(f"{pending} jobs count as pending, {batch.announced.pending} are allowed")
+
+    def check_stopped(self, batch: Batch) -> None:
+        """Hold the table of a run that was stopped against what it was to leave behind."""
+        left = batch.rows(
+            """SELECT id, state FROM job WHERE state IN ('uploading', 'sealed')
+               AND session = (SELECT session FROM batch)"""  # those of earlier runs wait for the next look
+        )
+        if left:
+            self._night.violated(f"{batch.name} was stopped and left {left} in hand")
+
+    # The service.
+
+    def changed(self, _account: Account | RestAccount, change: str, item: Item) -> None:
+        """Take note of a change at the service, at the instant."""
+        reference = None if item.foreign else parse(item.reference)
+        if reference is None:
+            if change == "deleted" or (change == "accepted" and not item.foreign):
+                self._night.violated(f"{change}: {item.reference!r} is not of batcher")
+            return
+        batch = self._night.owners.get(reference.batch)
+        if batch is None:
+            self._night.violated(f"{change}: nobody knows batch {reference.batch}")
+        elif change == "accepted":
+            self._accepted(batch, reference, item)
+        elif change == "deleted":
+            self._deleted(batch, reference, item)
+        elif change == "vanished":
+            self.vanished[item.reference] += 1
+            if item.id in self._by_item:
+                self._by_item[item.id].vanished = True
+
+    def _accepted(self, batch: Batch, reference: Reference, item: Item) -> None:
+        """Hold what the service accepted against the table: sealed, its present attempt, and never paid before."""
+        account, night = self._night.account, self._night
+        night.note(f"service accepted {reference}")
+        if isinstance(item, RestFile):
+            return  # it costs nothing: its transcription will be asked for, or it is deleted
+        limits = account.limits
+        if account.pending > limits.pending or account.stored > limits.stored:
+            self.over += 1
+            night.violated(f"{account.pending} pending and {account.stored} stored are more than {limits}")
+        state, attempt = batch.states.get(reference.job), batch.attempts.get(reference.job)
+        if state not in (State.SEALED, State.UNCERTAIN) or attempt != reference.attempt:
+            night.violated(f"accepted {reference}, but its job is {state} with attempt {attempt}")
+        before = self.paid.setdefault((batch.id, item.audio.digest), [])
+        self._check_paid(batch, reference, item, before)
+        self._by_item[item.id] = Paid(reference, item)
+        before.append(self._by_item[item.id])
+
+    def _check_paid(self, batch: Batch, reference: Reference, item: File | RestJob, before: list[Paid]) -> None:
+        """Look for a reason why the same audio is sent again: the service failed it, lost it, or a person wished so."""
+        unspent = [each for each in before if not (each.failed or each.vanished or each.given_up)]
+        if not unspent and not (before and batch.has_transcript(item.audio.digest)):
+            return
+        self.duplicated += 1
+        settle = self._night.story.settle_s * 1000
+        seen = any(each.item.visible <= each.item.created + settle for each in before)
+        self.avoidable += seen
+        earlier = ", ".join(f"{each.reference.attempt} of job {each.reference.job}" for each in unspent or before)
+        told = "a look-up could have told" if seen else "no look-up could have told"
+        self._night.violated(f"paid twice, {told}: {reference}, before it {earlier}")
+
+    def _deleted(self, batch: Batch, reference: Reference, item: Item) -> None:
+        caller, night = WHO.get(), self._night
+        state, attempt = batch.states.get(reference.job), batch.attempts.get(reference.job)
+        night.note(f"service deleted {reference} ({type(item).__name__})")
+        if caller is None or caller.batch is not batch:
+            night.violated(f"{reference} was deleted by somebody else")
+        paid = self._by_item.get(item.id)
+        if paid is None or isinstance(item, RestFile):
+            return
+        paid.deleted, paid.given_up = True, state in (State.CANCELLING, State.CANCELLED)
+        unfetched = item.status is RemoteStatus.COMPLETED and state in _UNFETCHED and attempt == reference.attempt
+        if unfetched and not batch.has_transcript(item.audio.digest):
+            night.violated(f"deleted before its transcript was committed: {reference}, the job is {state}")
+
+    def answered(self) -> None:
+        """Take note of a listing that was answered."""
+        self.answers.append(self._night.world.read())

@@ -1,0 +1,72 @@
+"""What a night is made of: everything that may go wrong in it has a name, and can be left out."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from random import Random
+
+from batcher.model import Limits
+
+#: What may go wrong, and how likely a night has it.
+KINDS: Mapping[str, float] = {
+    "lost": 0.5,  # answers, before or after their effect
+    "late": 0.3,  # as lost after, and in no list for a while
+    "cut": 0.3,  # uploads and results in the middle
+    "slow": 0.4,  # answers that take up to a minute and a half
+    "bursts": 0.4,  # of errors
+    "lists": 0.4,  # that fail, are old, or come late
+    "backwards": 0.3,  # completed, then at work again
+    "outage": 0.08,  # of up to hours
+    "quota": 0.2,  # lowered and raised, and batcher is told
+    "quota unannounced": 0.15,  # and it is not told
+    "strangers": 0.3,  # other clients of the account
+    "siblings": 0.2,  # other projects, which no list shows (REST)
+    "retention": 0.06,  # objects vanish
+    "budget": 0.3,  # of requests (REST)
+    "full": 0.15,  # disk, for the table and the outputs, at any write
+    "files": 0.25,  # change, vanish, lose permission, arrive
+    "failures": 0.4,  # of the service, by type
+    "clock": 0.15,  # set between two lives
+    "suspend": 0.15,  # of the machine
+    "stops": 0.3,  # Ctrl-C once and twice
+    "requests": 0.2,  # `retry` and `cancel` while a run is active
+    "money": 0.05,  # used up, and topped up
+}
+REST_ONLY = ("siblings", "budget")
+REST_SHARE = 0.4  #: of the nights
+SHARED = 0.2  #: of the nights two batchers share the account
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """One night. Everything else about it is drawn from the seed, each thing from a stream of its own."""
+
+    seed: int
+    recordings: int = 60
+    limits: Limits = field(default_factory=lambda: Limits(pending=20, stored=40))
+    kinds: tuple[str, ...] = ()
+    ends: int = 0  #: how often the process is killed or stopped
+    api: str = "grpc"
+    settle_s: int = 300
+    second: int = 0  #: recordings of a second batch in the same account; 0: there is none
+
+    def without(self, kind: str) -> "Story":
+        """Return the same night without one kind of trouble."""
+        return replace(self, kinds=tuple(each for each in self.kinds if each != kind))
+
+
+def random_story(seed: int, *, large: bool = False, shared: bool = False) -> Story:
+    """Draw what a night is made of. Large ones have more than a hundred recordings on average."""
+    chance = Random(f"{seed}:story")
+    most = 190 if large else 70
+    recordings, pending = chance.randrange(10, most), chance.choice([3, 8, 20, 100])
+    limits = Limits(pending, pending * chance.choice([1, 2, 5]))
+    kinds = [kind for kind, share in KINDS.items() if chance.random() < share]
+    ends, settle = chance.randrange(1, 9) if large else chance.randrange(7), chance.choice([120, 120, 300, 900])
+    second = chance.randrange(5, most // 2) if chance.random() < SHARED or shared else 0
+    api = "rest" if chance.random() < REST_SHARE else "grpc"
+    if api == "rest":
+        files, size = chance.choice([None, pending, 2 * pending]), chance.choice([None, 2_000_000, 10_000_000])
+        limits = replace(limits, files=files, bytes=size)
+    else:
+        kinds = [kind for kind in kinds if kind not in REST_ONLY]
+    return Story(seed, max(5, recordings - second // 2), limits, tuple(kinds), ends, api, settle, second)
