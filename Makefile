@@ -31,7 +31,7 @@ demo: $(STAMP) ## recordings to transcripts on this machine, no key needed: make
 	$(BIN)/batcher demo -o demo-out --api $(or $(API),rest)
 
 sim: $(STAMP) ## simulated nights: make sim N=500 SEED=0
-	$(BIN)/python -m tests.simulation $(or $(N),100) $(or $(SEED),0)
+	$(BIN)/python -m tests.simulation $(or $(N),100) $(or $(SEED),0) --jobs $(or $(JOBS),1) $(if $(LARGE),--large)
 
 crash: $(STAMP) ## kill -9 at every named point and at random moments: make crash N=200 SEED=0
 	$(BIN)/python -m tests.crash $(or $(N),200) $(or $(SEED),0)

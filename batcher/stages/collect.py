@@ -120,7 +120,9 @@ class Collect:
         if facts is None:
             await self._fire(job, Event.CLEARED, job.reason)
         else:
-            facts = {"cause": None, "remedy": None, "remote": None, "not_before": 0, **facts}
+            # Not sealed any more: a list from before the deletion may still show the object that is gone.
+            fresh = {"cause": None, "remedy": None, "remote": None, "sealed_at": None, "not_before": 0, "failures": 0}
+            facts = {**fresh, **facts}
             await self._fire(job, Event.FORGIVEN, f"once more after: {job.reason}", facts)
 
     async def _delete(self, job: Job) -> None:

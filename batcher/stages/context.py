@@ -49,7 +49,7 @@ class Plan:
     formats: tuple[str, ...] = ("txt", "json")
     upload_concurrency: int = 16
     collect_concurrency: int = 16
-    max_failures: int = 8  #: tries of one job before it fails for good
+    max_failures: int = 11  #: tries of one job before it fails for good, see `Context.hopeless`
     free_space: int = 64 * 1024 * 1024  #: below this nothing new is started
     convert: bool = True  #: what the service cannot decode is sent once more as FLAC
     other_account: bool = False  #: a person says that the account is another one now
@@ -138,9 +138,16 @@ class Context:
             self.bells.hear(move)
             self.listener(move)
 
-    def others_succeed(self) -> bool:
-        """Tell whether the service accepted anything lately: then a job that keeps failing fails by itself."""
-        return self.accepted_at is not None and self.clock.now() - self.accepted_at <= BACKOFF_CAP_MS
+    def hopeless(self, failures: int) -> bool:
+        """Tell whether a job has failed before its seal often enough to fail for good.
+
+        If the service accepts others meanwhile, it is the job's own fault. So many tries take longer than the quarter
+        of an hour that is looked back, so that a service that fails everybody fails nobody for good; only a job whose
+        tries went on for hours ends in any case, because a batch has to.
+        """
+        most = self.plan.max_failures
+        lately = self.accepted_at is not None and self.clock.now() - self.accepted_at <= BACKOFF_CAP_MS
+        return failures >= most * 3 or (failures >= most and lately)
 
     def end_unsealed(self, jobs: Iterable[int]) -> None:
         """End those of the uploads that are not sealed yet; they cost nothing."""

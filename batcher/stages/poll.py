@@ -24,6 +24,10 @@ NEVER_REACHED_SECONDS = 120.0
 LONGEST_PROBE_SECONDS = 60.0
 
 
+#: After these a job holds nothing, but audio of its attempt may.
+_LEAVE_AUDIO = frozenset({Event.INTERRUPTED, Event.ABSENT})
+
+
 @dataclass(frozen=True, slots=True)
 class Outlook:
     """What the table says about when to look again, and whether anything is left to do."""
@@ -121,6 +125,8 @@ class Poll:
                 context.stop(_account_failed(finding))
         took = context.clock.now() - scene.began
         context.headroom.observe(judgement, scene.began, took=took, complete=scene.survey.complete)
+        if context.service.bare_uploads and any(finding.event in _LEAVE_AUDIO for finding in judgement.findings):
+            context.headroom.doubt()  # this look took their audio for that of jobs which hold nothing any more
         context.bells.upload.ring()
         if judgement.extras:
             context.bells.collect.ring()

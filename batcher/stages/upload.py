@@ -15,7 +15,7 @@ from batcher.policy import submission_failed
 from batcher.service import Submission
 from batcher.stages.context import Context
 from batcher.states import Event, State
-from batcher.store import jobs, transcripts
+from batcher.store import admission, jobs, transcripts
 from batcher.store.claim import claim
 from batcher.store.table import Ledger
 
@@ -134,6 +134,8 @@ class _Sending:
         digest = self._recording.digest
         if job.digest not in (None, digest):
             raise SourceChanged("its content is not what it was when it was examined")
+        if job.digest is None and await context.table.transact(partial(admission.is_known, job=job, digest=digest)):
+            raise SourceChanged("the same audio is known under another name: it is compared first")
         await checkpoint()  # a stop that came before ends it here, and nothing is uncertain
         context.unsealed.pop(job.id, None)  # one that comes now waits for the answer
         context.sealed.add(job.id)
@@ -157,7 +159,7 @@ class _Sending:
         counted = error.kind in (Kind.LATER, Kind.UNCERTAIN, Kind.GONE, Kind.NOT_READY)
         failures = job.failures + counted
         facts: dict[str, object] = {"failures": failures, "not_before": context.backoff("upload", failures or 1)}
-        if event is Event.POSTPONED and failures >= context.plan.max_failures and context.others_succeed():
+        if event is Event.POSTPONED and context.hopeless(failures):
             event = Event.REJECTED
         if event is Event.REJECTED:
             facts["cause"] = Cause.REFUSED if error.kind is Kind.HOPELESS else Cause.SERVICE

@@ -181,6 +181,16 @@ _UNREAD_SIBLING = """
 """
 
 
+def is_known(ledger: Ledger, job: Job, digest: bytes) -> bool:
+    """Tell whether this content, read only now, has a transcript with the job's options or is getting one.
+
+    A recording is admitted unread when nobody has its size; but audio may be known whose recording has another
+    content by now.
+    """
+    key = {"digest": digest, "options": job.options, "id": job.id}
+    return bool(ledger.rows(_TRANSCRIPT, (digest, job.options)) or ledger.rows(_CARRIER, key))
+
+
 def _admit_by_content(ledger: Ledger, job: Job, digest: bytes, facts: dict[str, object]) -> None:
     """Give a recording the transcript it has already, the twin that is getting one, or its own turn."""
     _compare_siblings(ledger, cast("int", facts["size"]), job.id)  # one may have come back unread since the scan

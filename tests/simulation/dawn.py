@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 from batcher.emulator.recognizers import echo_text
 from batcher.emulator.rest_account import RestAccount
 from batcher.model import Cause
+from batcher.options import Options
 from batcher.reference import parse
+from batcher.stages.context import Plan
 from batcher.states import FINAL_STATES, NEXT, Event, State
 from tests.simulation.batch import Batch, digest_of
 from tests.simulation.moods import may_fail
@@ -85,7 +87,7 @@ def _tried_often(batch: Batch, job: int) -> bool:
              WHERE job.digest IS (SELECT digest FROM job WHERE id = ?)
              AND event IN ('postponed', 'answer_lost', 'rejected') GROUP BY job)"""
     ((tries,),) = batch.rows(sql, job)
-    return isinstance(tries, int) and tries >= 8
+    return isinstance(tries, int) and tries >= Plan(options=Options()).max_failures
 
 
 def _check_output(night: "Night", batch: Batch, output: str, content: bytes) -> None:

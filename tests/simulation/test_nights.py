@@ -17,6 +17,11 @@ SHARED_SEEDS = range(100, 106)
 #: Nights that once violated something, each as small as it was made.
 REGRESSIONS = [
     Story(55, 38, Limits(100, 100), ("slow", "bursts", "backwards", "files", "suspend"), ends=1, settle_s=120),
+    Story(2057, 8, Limits(8, 40), ("files",), ends=5, api="rest", settle_s=300),
+    Story(30173, 15, Limits(8, 16, 16, 10_000_000), ("bursts", "failures"), api="rest", settle_s=900),
+    Story(1143, 20, Limits(8, 16), ("lists", "failures"), ends=2, settle_s=120),
+    Story(20633, 41, Limits(8, 16, 16), ("lists", "failures"), api="rest", settle_s=300, second=6),
+    Story(20475, 29, Limits(8, 40, 16, 10_000_000), (), ends=2, api="rest", settle_s=900),
 ]
 
 
