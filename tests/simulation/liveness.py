@@ -47,6 +47,9 @@ class Watch:
             return False
         if batch.world.room is not None or night.weather.outage() or night.account.balance_exhausted:
             return False
+        context = life.engine._context
+        if context is None or not context.reach:
+            return False  # its listings fail: with many pages and much loss that may take long
         if any(batch.counts[state] for state in PENDING_STATES):
             return False  # it holds something pending; whether it could hold more depends on its share
         return self._due(batch) and self._room()
