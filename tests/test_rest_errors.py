@@ -295,3 +295,10 @@ def test_a_very_long_message_is_cut() -> None:
     """A gateway may answer with a whole page."""
     refused = soniox.errors.SonioxAPIError.from_response(response(500, text="x" * 10_000))
     assert len(str(ended_with(raises(refused)))) < 600
+
+
+def test_an_upload_that_somebody_deleted_is_not_the_recordings_fault() -> None:
+    """The complaint is about the file's id: the transcription is looked for, and then sent again."""
+    words = "Your request did not pass validation. body.payload.file_id: No file with this ID exists in your project."
+    assert sort(400, "invalid_request", words, Verb.SUBMIT_SEALED) is Kind.UNCERTAIN
+    assert sort(400, "invalid_request", "body.payload.model: Invalid model", Verb.SUBMIT_SEALED) is Kind.HOPELESS

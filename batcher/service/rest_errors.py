@@ -79,6 +79,9 @@ ACCOUNT_TYPES = frozenset(
 # 429 has one error type for three things, and only the text tells them apart. "pending" also stands in texts of
 # the other two kinds of limit, should the service ever reword them; the pace is asked about first.
 _PACE = re.compile(r"requests per minute", re.IGNORECASE)
+_FILE_GONE = re.compile(
+    r"\bfile_id\b.*\bno file\b", re.IGNORECASE
+)  # a complaint about the field of a new transcription
 _ROOM = re.compile(r"\bplease delete some\b|\btotal\b|\bpending\b", re.IGNORECASE)
 
 _NO_MONEY = "add funds or raise the budget in the Soniox console, then run the same command again"
@@ -99,6 +102,8 @@ def sort(status: int, error_type: str, message: str, verb: Verb) -> Kind:
     """Return what an answer means for a call of `verb`; see `BROKEN` and `UNREADABLE` for calls without one."""
     if status == TOO_MANY and not is_about_room(message):
         return Kind.RATE
+    if verb is Verb.SUBMIT_SEALED and _FILE_GONE.search(message):
+        return Kind.UNCERTAIN  # somebody deleted the upload: not the recording's fault, and like `file_not_found`
     if error_type in ACCOUNT_TYPES and _family(status) == 400 and status != TIMED_OUT:  # noqa: PLR2004 - HTTP's own
         return Kind.STOP
     return _row(status, error_type)[verb]

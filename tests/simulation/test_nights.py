@@ -21,6 +21,15 @@ REGRESSIONS = [
     Story(30173, 15, Limits(8, 16, 16, 10_000_000), ("bursts", "failures"), api="rest", settle_s=900),
     Story(1143, 20, Limits(8, 16), ("lists", "failures"), ends=2, settle_s=120),
     Story(20633, 41, Limits(8, 16, 16), ("lists", "failures"), api="rest", settle_s=300, second=6),
+    Story(
+        50814,
+        12,
+        Limits(8, 40),
+        ("slow", "lists", "quota", "siblings", "retention", "budget", "files", "failures", "clock", "requests"),
+        ends=4,
+        api="rest",
+        settle_s=120,
+    ),
     Story(20475, 29, Limits(8, 40, 16, 10_000_000), (), ends=2, api="rest", settle_s=900),
 ]
 
