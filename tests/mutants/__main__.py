@@ -30,7 +30,9 @@ def broken(mutant: Mutant, folder: Path) -> Path:
 def hunt(mutant: Mutant, nights: int = NIGHTS) -> str:
     """Return what caught the mutant, or nothing when it survived."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "tests.mutants.hunt", str(nights)]
+        by_nights = [sys.executable, "-m", "tests.mutants.hunt", str(nights)]
+        by_test = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", mutant.hunter]
+        command = by_test if mutant.hunter else by_nights
         place = broken(mutant, Path(folder))
         try:
             done = subprocess.run(

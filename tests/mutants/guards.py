@@ -15,6 +15,8 @@ class Mutant:
     path: str  #: below the repository
     before: str
     after: str
+    hunter: str = ""  #: the test that finds it, where a second guard hides it from the simulation
+    nights: int = 12  #: within how many it was found when it was last hunted, roundly
 
 
 MUTANTS = (
@@ -48,6 +50,7 @@ MUTANTS = (
         "batcher/judgement.py",
         "    if not scene.survey.complete or scene.began < earliest:\n",
         "    if scene.began < earliest:\n",
+        hunter="tests/test_judgement.py",  # two such lists, settled and a minute apart, are too rare for a night
     ),
     Mutant(
         "deletes the remote copy before the transcript is committed",
@@ -60,6 +63,7 @@ MUTANTS = (
         "batcher/stages/collect.py",
         "            await self._render(job)\n        await self._delete(job)\n",
         "            await self._render(job)\n",
+        nights=100,
     ),
     Mutant(
         "clears failed jobs from the table only",
@@ -67,6 +71,7 @@ MUTANTS = (
         '        """Delete what failed or was cancelled; what there is a remedy for is sent once more."""\n'
         "        await self._delete(job)\n",
         '        """Delete what failed or was cancelled; what there is a remedy for is sent once more."""\n',
+        nights=25,
     ),
     Mutant(
         "never deletes leftovers",
@@ -79,6 +84,7 @@ MUTANTS = (
         "batcher/stages/poll.py",
         "        if outlook.unfinished or judgement.ours or context.deferred:\n",
         "        if outlook.unfinished or context.deferred:\n",
+        nights=180,
     ),
     Mutant(
         "counts the quota without what is held",
@@ -115,12 +121,14 @@ MUTANTS = (
         "batcher/policy.py",
         "        room = self.limits.load().minus(self.foreign).minus(reserve)\n",
         "        room = self.limits.load().minus(reserve)\n",
+        hunter="tests/test_policy.py",  # the service refuses then, which costs nothing but time
     ),
     Mutant(
         "decides about room on a list of any age",
         "batcher/policy.py",
         "        return self.began is not None and now - self.began <= self.fresh_ms\n",
         "        return self.known\n",
+        hunter="tests/test_policy.py",  # likewise
     ),
     Mutant(
         "touches what is not ours",
