@@ -143,6 +143,7 @@ MUTANTS = (
         "batcher/store/admission.py",
         "    shared = not is_url(candidate.path) and _compare_siblings(ledger, candidate.size, 0)\n",
         "    shared = False\n",
+        hunter="tests/test_store_admission.py",  # the seal compares once more
     ),
     Mutant(
         "does not look for a job with the same audio under way",
@@ -155,12 +156,14 @@ MUTANTS = (
         "batcher/store/jobs.py",
         "        WHERE id = :id AND state = :source RETURNING path",
         "        WHERE id = :id AND :source = :source RETURNING path",
+        nights=180,
     ),
     Mutant(
         "lets the next attempt carry the reference of the last one",
         "batcher/store/claim.py",
         "    attempt = job.attempt + 1\n",
         "    attempt = max(1, job.attempt)\n",
+        nights=150,
     ),
     Mutant(
         "takes a deletion that failed for one that was done",
