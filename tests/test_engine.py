@@ -717,3 +717,18 @@ def test_requests_are_heeded_while_a_run_works(folder: Path) -> None:
     assert bed.state("000.wav") == bed.state("001.wav") == "cancelled"
     assert bed.state("005.wav") == "done"
     assert bed.account.files == []
+
+
+def test_a_recording_that_changed_without_a_trace_is_compared_anew(folder: Path) -> None:
+    """Same size, same time, other content since it was examined: never kept under the content that was examined."""
+    bed = Bed(folder, 1_000, 1_000)
+    other = Random("other").randbytes(1_000)
+
+    def change(verb: str, path: bytes) -> None:
+        if verb == "open":
+            bed.world.files[path].content = other if path.endswith(b"001.wav") else bed.world.files[path].content
+
+    bed.disk.before = change
+    assert bed.run() is None
+    assert bed.wrong() == []
+    assert "source_changed" in bed.events("001.wav")

@@ -171,12 +171,14 @@ MUTANTS = (
         "            await self._context.service.delete(job.remote)\n",
         "            try:\n                await self._context.service.delete(job.remote)\n"
         "            except ServiceError:\n                pass\n",
+        hunter="tests/test_faults_service.py",  # the last look finds what was left
     ),
     Mutant(
         "deletes bare audio that may still be used",
         "batcher/judgement.py",
         "    return _is_bare(remote) and _is_of(job, remote)\n",
         "    return False\n",
+        hunter="tests/test_judgement.py",  # its job is then sent again, which costs time
     ),
     Mutant(
         "leaves bare audio lying at the service",
@@ -189,12 +191,14 @@ MUTANTS = (
         "batcher/stages/poll.py",
         "        context.lingering = context.service.bare_uploads and began < outlook.loose\n",
         "        context.lingering = False\n",
+        hunter="tests/test_engine_rest.py",  # it must show up late, and be the last
     ),
     Mutant(
         "counts neither files nor bytes",
         "batcher/model.py",
         "        return Load(1, 1, self.files, self.bytes)\n",
         "        return Load(1, 1, 0, 0)\n",
+        nights=150,
     ),
     Mutant(
         "tries what the service failed again and again",
@@ -213,6 +217,7 @@ MUTANTS = (
         "batcher/judgement.py",
         "    return remote.id == job.remote or remote.reference == job.reference\n",
         "    return True\n",
+        nights=150,
     ),
     Mutant(
         "seals only after the service has answered",
@@ -231,5 +236,6 @@ MUTANTS = (
         "batcher/stages/upload.py",
         "        if job.digest not in (None, digest):\n",
         "        if job.digest not in (None, digest) and job.id < 0:\n",
+        hunter="tests/test_engine.py",  # the reading itself compares size and time
     ),
 )
