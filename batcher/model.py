@@ -268,6 +268,11 @@ class Job:
         return Load(1, 1, self.files, self.bytes)
 
 
+def flac_bytes(duration_ms: int | None) -> int:
+    """Return how many bytes a recording has at most as FLAC, as the table reckons it too (migration 0002)."""
+    return 65_536 + 32 * (18_000_000 if duration_ms is None else duration_ms)
+
+
 def is_url(path: bytes) -> bool:
     """Tell the URL of a recording from the path of a file, which is absolute."""
     return path.startswith((b"https://", b"http://"))

@@ -161,3 +161,8 @@ def test_lists_go_stale_and_backwards() -> None:
     backwards = faults.survey(account, Fault(Trouble.BACKWARDS))
     assert [seen.status for seen in backwards] == [RemoteStatus.QUEUED, RemoteStatus.PROCESSING]
     assert [seen.status for seen in faults.survey(account, None)] == [RemoteStatus.QUEUED, RemoteStatus.COMPLETED]
+
+
+def test_a_verb_of_two_words_is_spelled_as_it_is_listed() -> None:
+    """`delete-file` is one call of the REST API."""
+    assert faults.parse("delete-file.lost-after=0.5").rates(Call.DELETE_FILE).lost_after == 0.5

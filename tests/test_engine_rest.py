@@ -315,3 +315,13 @@ def test_a_transcript_that_cannot_be_fetched_is_stuck_and_never_deleted(folder: 
     assert bed.run(drain_at(3 * HOUR)) is None
     assert bed.rows("SELECT state FROM job WHERE stuck_at IS NOT NULL") == [("completed",)]
     assert len(bed.rest.jobs) == 1
+
+
+def test_the_reason_of_a_failure_is_kept_while_it_cannot_be_deleted(folder: Path) -> None:
+    """The person wants to know why it failed, not why it was still there for a while."""
+    bed = a_bed(folder, 1_000, job_errors=(("no_such_type", 1),))
+    refusals = [Fault(Trouble.REFUSED, "INTERNAL")] * 3
+    bed.trouble = lambda call: refusals.pop() if call is Call.DELETE and refusals else None
+    assert bed.run() is None
+    ((reason,),) = bed.rows("SELECT reason FROM job WHERE state = 'failed'")
+    assert "no_such_type" in str(reason)

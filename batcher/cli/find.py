@@ -5,7 +5,7 @@ import os
 from batcher.cli.place import Place
 from batcher.cli.words import quoted
 from batcher.errors import UsageError
-from batcher.model import Job
+from batcher.model import Job, is_url
 from batcher.states import State
 from batcher.store.reader import Reader
 from batcher.text import show_text
@@ -42,6 +42,8 @@ def _outputs(job: Job) -> set[str]:
 
 
 def _at(reader: Reader, path: bytes) -> Job | None:
+    if is_url(path):
+        return reader.job_at(path)
     bases = [os.getcwdb(), *(root for root, _prefix in reader.roots())]  # noqa: PTH109 - bytes
     places = (os.path.normpath(os.path.join(base, path)) for base in bases)  # noqa: PTH118 - bytes
     return next((job for place in places if (job := reader.job_at(place)) is not None), None)

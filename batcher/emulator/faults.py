@@ -106,7 +106,8 @@ def parse(text: str) -> FaultSpec:
 
 def _with(spec: FaultSpec, item: str) -> FaultSpec:
     name, sign, value = item.partition("=")
-    verb, dot, rate = name.replace("-", "_").rpartition(".")
+    verb, dot, rate = name.rpartition(".")
+    rate = rate.replace("-", "_")
     if not sign or not (rate in _RATES or rate in _ALIASES or (rate in _TIMES and not dot)):
         known = ", ".join([*PRESETS, *_ALIASES, *_RATES, *_TIMES]).replace("_", "-")
         raise UsageError(f"--faults: {item!r} is not name=number; the names are: {known}")

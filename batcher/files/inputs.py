@@ -84,7 +84,8 @@ def _argument(entry: bytes) -> Input:
 
 def _entries(entries: Sequence[bytes]) -> list[Input]:
     paths = [os.path.abspath(entry) for entry in entries]
-    homes = [path if os.path.isdir(path) else os.path.dirname(path) for path in paths]
+    there = [path for path in paths if os.path.exists(path)] or paths  # a missing one must not move all outputs
+    homes = [path if os.path.isdir(path) else os.path.dirname(path) for path in there]
     root = os.path.commonpath(homes) if homes else b""
     return [Input(path, root, listed=True) for path in paths]
 

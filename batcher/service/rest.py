@@ -35,7 +35,14 @@ from batcher.service.rest_http import (
     words_of,
 )
 from batcher.service.rest_listing import Changes, Listing
-from batcher.service.rest_messages import ListedFile, is_id, join_id, split_id, transcript, transcription_config
+from batcher.service.rest_messages import (
+    ListedFile,
+    is_id,
+    join_id,
+    split_id,
+    transcript,
+    transcription_config,
+)
 from batcher.service.rest_upload import Upload
 from batcher.service.shared import Key, hidden
 

@@ -7,7 +7,7 @@ from typing import TypeVar
 from batcher.errors import BatcherError, Kind, MachineRefuses, ServiceError
 from batcher.files import OutputError
 from batcher.killpoints import reach
-from batcher.model import Cause, Job, Transcript
+from batcher.model import Cause, Job, Transcript, flac_bytes
 from batcher.policy import second_chance
 from batcher.render import About, render
 from batcher.stages.about import about
@@ -116,7 +116,7 @@ class Collect:
     async def _clear(self, job: Job) -> None:
         """Delete what failed or was cancelled; what there is a remedy for is sent once more."""
         await self._delete(job)
-        facts = second_chance(job, may_convert=self._context.plan.convert)
+        facts = second_chance(job, may_convert=self._context.plan.convert and self._fits_as_flac(job))
         if facts is None:
             await self._fire(job, Event.CLEARED, job.reason)
         else:
@@ -124,6 +124,11 @@ class Collect:
             fresh = {"cause": None, "remedy": None, "remote": None, "sealed_at": None, "not_before": 0, "failures": 0}
             facts = {**fresh, **facts}
             await self._fire(job, Event.FORGIVEN, f"once more after: {job.reason}", facts)
+
+    def _fits_as_flac(self, job: Job) -> bool:
+        """Tell whether the account could ever hold a job's recording as FLAC; otherwise it would wait for ever."""
+        most = self._context.headroom.limits.bytes
+        return most is None or flac_bytes(job.duration_ms) <= most
 
     async def _delete(self, job: Job) -> None:
         if job.remote is not None:
@@ -168,6 +173,8 @@ class Collect:
 
     async def _defer(self, job: Job, reason: str, *, counted: bool = True) -> None:
         failures = job.failures + counted
+        if job.state in (State.FAILING, State.CANCELLING):
+            reason = job.reason or reason  # why it failed, not why it cannot be deleted yet
         at = self._context.backoff("collect", max(1, failures))
         await self._context.table.transact(lambda ledger: jobs.defer(ledger, job, at, failures, reason))
 
