@@ -199,6 +199,7 @@ class Conformance:
             remote = await bench.submit()
             await bench.service.delete(remote)
             await bench.service.delete(remote)
+            assert bench.account.stored == 0
 
     async def test_the_result_of_an_unknown_object_is_gone(self) -> None:
         """An object that somebody else deleted has none."""
