@@ -279,3 +279,18 @@ def test_history_names_every_step_of_a_converted_job(tmp_path: Path) -> None:
         events = [event for (event,) in table.execute("SELECT event FROM history ORDER BY id")]
     assert events.count("claimed") == 2
     assert "forgiven" in events
+
+
+def test_what_nobody_can_decode_is_not_sent_again_by_the_next_run(tmp_path: Path) -> None:
+    """The service has failed it once, and may have billed it: only `retry` tries it again."""
+    damaged = Path(__file__).parents[1] / "batcher" / "demo" / "recordings" / "damaged" / "broken-off-copy.flac"
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.flac").write_bytes(damaged.read_bytes())
+    knobs = replace(QUICK, rest=replace(FREE, undecodable=frozenset({Container.FLAC})))
+    with emulated_rest(knobs) as emulator:
+        for _ in range(2):
+            result = run(emulator, tmp_path)
+            assert result.returncode == 3, result.stdout + result.stderr
+            assert "the service cannot decode it" in result.stdout
+        assert emulator.ask(accepted) == 1
+        assert emulator.ask(left) == []

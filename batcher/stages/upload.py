@@ -107,8 +107,7 @@ class _Sending:
         except SourceChanged as error:
             await self._changed(str(error))
         except SourceError as error:
-            facts = {"cause": Cause.SOURCE}
-            await self._fire(State.UPLOADING, Event.UNREADABLE, str(error), facts)
+            await self._unreadable(str(error))
         except MachineRefuses as error:
             await self._no_room_here(str(error))
         except ServiceError as error:
@@ -178,6 +177,15 @@ class _Sending:
             return
         facts = {"failures": failures, "not_before": context.backoff("upload", failures)}
         await context.table.transact(lambda ledger: jobs.start_over(ledger, job, Event.SOURCE_CHANGED, reason, facts))
+
+    async def _unreadable(self, reason: str) -> None:
+        """Fail a recording that cannot be read; the next run looks at it again, unless the service has failed it before."""
+        if self._job.convert:
+            facts = {"cause": Cause.SERVICE}  # sent once already, and perhaps billed: a person decides
+            reason = f"the service cannot decode it, and it cannot be converted: {reason}"
+        else:
+            facts = {"cause": Cause.SOURCE}
+        await self._fire(State.UPLOADING, Event.UNREADABLE, reason, facts)
 
     async def _no_room_here(self, reason: str) -> None:
         """Try again later: this machine is short of space or open files, and not the recording is at fault."""
