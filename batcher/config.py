@@ -5,6 +5,7 @@ option ``--max-pending``. The transcription options have a table of their own in
 ``BATCHER_TRANSCRIPTION__SEPARATE_CHANNELS`` and so on. The API key is none of them, see `batcher.cli.key`.
 """
 
+import json
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -162,7 +163,8 @@ class Settings(BaseSettings):
         description="Name of a header the service sends along; its secret value is SONIOX_API_WEBHOOK_SECRET (rest).",
     )
     webhook_secret_file: OptionalPath = Field(
-        default=None, description="File with that value (mode 0600), for when SONIOX_API_WEBHOOK_SECRET is not set."
+        default=None,
+        description="File with that value (mode 0600), for when SONIOX_API_WEBHOOK_SECRET is not set (rest).",
     )
     include: Names = Field(
         default=(), description="Patterns of recordings to take, like '*.wav'; none: by known endings."
@@ -286,7 +288,23 @@ def environment() -> Values:
     try:
         return EnvSettingsSource(Settings)()
     except (ValueError, RecursionError) as error:
-        raise UsageError(f"a {PREFIX}* variable cannot be read: {error}") from error
+        names = ", ".join(filter(_is_no_json, sorted(os.environ))) or f"a {PREFIX}* variable"
+        raise UsageError(
+            f"{show_text(names)} cannot be read: it must be JSON",
+            hint=f"""Lists and tables are written like {PREFIX}{TABLE.upper()}__LANGUAGE_HINTS='["de", "fr"]'.""",
+        ) from error
+
+
+def _is_no_json(name: str) -> bool:
+    """Tell whether a variable of a list or table among the transcription options holds something else."""
+    option = Options.model_fields.get(name.removeprefix(f"{PREFIX}{TABLE.upper()}__").lower())
+    if option is None or not name.startswith(PREFIX) or not isinstance(option.default, tuple | BaseModel):
+        return name == f"{PREFIX}{TABLE.upper()}"
+    try:
+        json.loads(os.environ[name])
+    except (ValueError, RecursionError):
+        return True
+    return False
 
 
 def _check_variables() -> None:

@@ -43,6 +43,8 @@ class Pulse:
     trouble: str
     lacking: str  #: the limit that keeps the next job from being sent, a name of `LIMITED`
     foreign: Load  #: what others hold
+    refusal: str  #: why less is sent than the limits allow: what the service said when it refused
+    slowed: str  #: what on this side holds calls up
     limits: Limits
     lingering: bool  #: all is done but one last look, see `Context.lingering`
     draining: bool
@@ -152,6 +154,8 @@ class Engine:
             why_waiting=context.why_waiting,
             reachable=bool(context.reach),
             trouble=context.last_trouble,
+            refusal=context.headroom.held_back(self._clock.now()),
+            slowed=context.service.slowed,
             lacking=context.lacking,
             foreign=context.headroom.foreign,
             limits=context.headroom.limits,

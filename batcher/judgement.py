@@ -67,7 +67,7 @@ class Scene:
 
 def judge(scene: Scene, jobs: Iterable[Job]) -> Judgement:
     """Hold a survey against the jobs that may be concerned: all held ones, and those that listed objects name."""
-    judgement = Judgement()
+    judgement = Judgement(foreign=scene.survey.unlisted)
     known = {job.id: job for job in jobs}
     listed = _sort_objects(scene, known, judgement)
     for job in known.values():

@@ -135,10 +135,12 @@ class Survey:
     """One look at everything the account holds.
 
     `complete` is False when the listing may have missed something; such a survey proves no absence.
+    `unlisted` is what the service counts for the account and shows in no list (REST: its playground's).
     """
 
     objects: tuple[RemoteObject, ...]
     complete: bool = True
+    unlisted: Load = NOTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +159,7 @@ class Word:
     language: str | None = None
     translation: str = ""
     source_language: str | None = None
+    is_audio_event: bool = False  #: no word but a sound, such as laughter
 
 
 @dataclass(frozen=True, slots=True)

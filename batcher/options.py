@@ -186,8 +186,8 @@ class SpokenContext(_Frozen):
 
     @model_validator(mode="after")
     def _check_length(self) -> Self:
-        pairs = [f.key + f.value for f in self.general] + [t.source + t.target for t in self.translation_terms]
-        length = len(self.text) + sum(map(len, [*self.terms, *pairs]))
+        # As it is sent, because that is what the service measures: a refusal would come after the upload.
+        length = len(json.dumps(self.model_dump(exclude_defaults=True), ensure_ascii=False))
         if length > CONTEXT_CHARACTERS:
             raise ValueError(f"a context of {length:,} characters is too long; about {CONTEXT_CHARACTERS:,} are taken")
         return self
@@ -212,7 +212,7 @@ class Webhook(_Frozen):
         value = self.header_value.get_secret_value()
         if self.url and not (_URL.fullmatch(self.url) and len(self.url) <= WEBHOOK_CHARACTERS):
             raise ValueError(
-                f"the webhook's URL must begin with https:// and have at most {WEBHOOK_CHARACTERS} characters"
+                f"the webhook's URL must begin with https:// or http:// and have at most {WEBHOOK_CHARACTERS} characters"
             )
         if bool(self.header_name) != bool(value) or (value and not self.url):
             raise ValueError("a webhook's header needs a name, a value and a URL")
@@ -226,12 +226,12 @@ class Webhook(_Frozen):
 class Options(_Frozen):
     """One set of transcription options. Equal options have equal fingerprints, whatever the API or version."""
 
-    model: str = Field(default="", description="Model; empty is the API's default (en_v2 for gRPC).")
+    model: str = Field(default="", description="Model; empty is the API's default (en_v2 for grpc).")
     speech_context: tuple[ContextEntry, ...] = Field(
         default=(), description="Phrases to favour: a list of {phrases, boost}."
     )
     speech_context_name: str = Field(default="", description="Name of a speech context kept at the service.")
-    speaker_diarization: bool = Field(default=False, description="Tell speakers apart (en_v2 models only).")
+    speaker_diarization: bool = Field(default=False, description="Tell speakers apart (grpc: en_v2 models only).")
     min_speakers: int = Field(default=0, ge=0, le=_INT32, description="Least number of speakers; 0 is unknown.")
     max_speakers: int = Field(default=0, ge=0, le=_INT32, description="Largest number of speakers; 0 is unknown.")
     speaker_identification: bool = Field(default=False, description="Name the speakers; needs speaker_names.")
@@ -252,17 +252,15 @@ class Options(_Frozen):
     document_formatting: str = Field(default="", description="Document formatting configuration, as JSON text.")
     storage: Storage = Field(default=Storage(), description="How the service files the transcript in its own storage.")
     language_hints: tuple[Language, ...] = Field(
-        default=(), max_length=100, description="Languages that are likely spoken, like en (REST only)."
+        default=(), max_length=100, description="Languages that are likely spoken, like en."
     )
     language_hints_strict: bool = Field(
-        default=False, description="Rely more on language_hints, best with a single one (REST only)."
+        default=False, description="Rely more on language_hints, best with a single one."
     )
-    language_identification: bool = Field(
-        default=False, description="Tell for every word which language it is in (REST only)."
-    )
-    translation: Translation = Field(default=Translation(), description="Translate what is spoken (REST only).")
+    language_identification: bool = Field(default=False, description="Tell for every word which language it is in.")
+    translation: Translation = Field(default=Translation(), description="Translate what is spoken.")
     context: SpokenContext = Field(
-        default=SpokenContext(), description="What is known about the recordings beforehand (REST only)."
+        default=SpokenContext(), description="What is known about the recordings beforehand."
     )
 
     @field_validator("document_formatting")

@@ -30,6 +30,10 @@ SHARE_HELD_LONGEST_MS = 16 * 60_000
 #: Other clients' growth between two listings fades by a tenth at each; below this it is over.
 LEAST_GROWTH = 0.5
 
+#: So many jobs should have ended between two listings, and how long that may take: shares of a typical residence.
+JOBS_A_LOOK = 2
+LEAST_WAIT, MOST_WAIT = 0.02, 0.05
+
 #: As many identical permanent refusals without one success are taken for a mistake in the settings.
 IDENTICAL_REFUSALS = 20
 
@@ -109,6 +113,7 @@ class Headroom:
     share_held: int = SHARE_HELD_MS
     paused_until: int = 0
     refused_since_look: bool = False
+    refusal: str = ""  #: what the service said when it last refused
 
     def observe(self, judgement: Judgement, began: int, *, took: int = 0, complete: bool = True) -> None:
         """Take note of a listing, which took so many milliseconds.
@@ -137,8 +142,9 @@ class Headroom:
         """Look again before the next claim: the account may hold something that no list has shown yet."""
         self.began = None
 
-    def refused(self, now: int) -> None:
+    def refused(self, now: int, said: str = "") -> None:
         """Take note of a refusal for quota; several of one moment count once."""
+        self.refusal = said
         if now - self.share_since > REFUSALS_COUNT_ONCE_MS:
             recovered = self._share(now) >= 1.0
             self.share_held = SHARE_HELD_MS if recovered else min(2 * self.share_held, SHARE_HELD_LONGEST_MS)
@@ -164,6 +170,10 @@ class Headroom:
         room = self.limits.load().minus(self.foreign).minus(reserve)
         return replace(room, pending=min(room.pending, ceil(self.limits.pending * self._share(now))))
 
+    def held_back(self, now: int) -> str:
+        """Return what the service said when it refused, as long as less is sent for it; else nothing."""
+        return self.refusal if self._share(now) < 1.0 else ""
+
     def _share(self, now: int) -> float:
         recovering = max(0, now - self.share_since - self.share_held)
         return min(1.0, self.share + recovering / SHARE_RECOVERS_MS)
@@ -181,15 +191,17 @@ class Residence:
         """Note how long one job took from submission to the listing that showed it completed."""
         self.recent.append(max(0.0, seconds))
 
-    def next_look(self, oldest: float | None) -> float:
-        """Return how long to wait before the next listing; `oldest` is the age of the oldest job under way.
+    def next_look(self, oldest: float | None, under_way: int) -> float:
+        """Return how long to wait before the next listing; `oldest` is the age of the oldest of the jobs under way.
 
-        Looking costs a call and shows every job; not looking leaves a slot empty. Two per cent of a typical
-        residence is little of both. Before anything is known, a tenth of the oldest job's age.
+        Looking costs a call and shows every job; not looking leaves a slot empty. So it waits until two jobs can
+        have ended, but never longer than a twentieth of a typical residence. Before anything is known, a tenth of
+        the oldest job's age.
         """
         if oldest is None:
             return self.longest_poll
         wait = 0.1 * oldest
         if self.recent:
-            wait = max(0.02 * median(self.recent), 0.8 * min(self.recent) - oldest)
+            share = max(LEAST_WAIT, min(MOST_WAIT, JOBS_A_LOOK / max(1, under_way)))
+            wait = max(share * median(self.recent), 0.8 * min(self.recent) - oldest)
         return min(max(wait, self.shortest_poll), self.longest_poll)

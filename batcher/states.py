@@ -71,7 +71,7 @@ class Event(StrEnum):
     ADMITTED = "admitted"  #: examined: a recording that can be sent
     TWINNED = "twinned"  #: examined: the same audio and options are already under way
     RECOGNISED = "recognised"  #: examined: this audio was transcribed before with these options
-    UNSUITABLE = "unsuitable"  #: examined: empty, too big, too long or not audio
+    UNSUITABLE = "unsuitable"  #: empty, too big, too long or not audio
     UNREADABLE = "unreadable"  #: vanished, or permission denied
     SIZE_SHARED = "size_shared"  #: another recording has the same size: compare contents first
     CHANGED = "changed"  #: a scan found other content or other options under this path
@@ -114,6 +114,7 @@ TRANSITIONS: tuple[tuple[State, Event, State], ...] = (
     (State.NEW, Event.CANCEL, State.CANCELLED),
     (State.WAITING, Event.CLAIMED, State.UPLOADING),
     (State.WAITING, Event.SIZE_SHARED, State.NEW),
+    (State.WAITING, Event.UNSUITABLE, State.SKIPPED),
     (State.WAITING, Event.CHANGED, State.NEW),
     (State.WAITING, Event.ADOPTED, State.SUBMITTED),
     (State.WAITING, Event.CANCEL, State.CANCELLED),

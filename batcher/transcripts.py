@@ -15,7 +15,7 @@ from batcher.model import Part, Transcript, Word
 
 VERSION = 1
 _LEVEL = 6  # level 9 takes twice the time for the last two per cent
-_WORD_FIELDS = 8
+_WORD_FIELDS = 9
 
 
 def pack(transcript: Transcript) -> bytes:
@@ -63,9 +63,11 @@ def _packed_part(part: Part) -> dict[str, object]:
 
 def _packed_word(word: Word) -> tuple[object, ...]:
     row = (word.text, word.start_ms, word.end_ms, word.confidence, word.speaker, word.language)
+    if word.is_audio_event:
+        return (*row, word.translation, word.source_language, True)
     if word.translation or word.source_language is not None:
         return (*row, word.translation, word.source_language)
-    return row  # most know nothing of translations
+    return row  # most know nothing of translations and sounds
 
 
 def _plain(value: object) -> dict[str, object]:

@@ -132,7 +132,7 @@ def _translated_transcript(draw: st.DrawFn) -> Transcript:
     return changed(
         draw(plain_transcript),
         lambda words: [
-            replace(word, translation=status, language=language, source_language=source)
+            replace(word, translation=status, language=language, source_language=source, is_audio_event=not status)
             for word, (status, language, source) in zip(words, cycle(marks), strict=False)  # there are enough marks
         ],
     )

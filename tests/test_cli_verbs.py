@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from batcher.cli.app import VERBS, main
-from batcher.cli.memory import remember_run
+from batcher.cli.memory import remembered_flags, remembering, run_again
 from batcher.cli.place import place_of
+from batcher.errors import UsageError
 from batcher.lock import hold
 from batcher.model import Cause
 from batcher.states import Event, State
@@ -104,7 +105,8 @@ def test_the_next_command_is_the_latest_run_as_it_was_typed(
 ) -> None:
     """With the directory to go to, if it was another one."""
     monkeypatch.chdir(out.parent)
-    remember_run(place_of(out, None), ["run", "my talks", "-o", "out"], {})
+    with remembering(place_of(out, None), ["run", "my talks", "-o", "out"], {}):
+        pass
     assert stat.S_IMODE(place_of(out, None).last_run.stat().st_mode) == 0o600
     assert "next: batcher run 'my talks' -o out\n" in call("status", out)[1]
     monkeypatch.chdir("/")
@@ -256,12 +258,31 @@ def test_an_address_that_cannot_work_is_refused_before_anything_is_made(
 
 def test_doctor_without_a_key_is_5_and_says_the_rest(call: Call, out: Path) -> None:
     """Every line says ok, warn or bad."""
-    code, said, _ = call("doctor", out)
+    code, said, _ = call("doctor", out, "--api", "grpc")
     assert code == 5
     assert "bad  API key: none" in said
     assert "ok   write access: yes" in said
     assert "a run would send 1, wait for 1" in said
     assert all(line.startswith(("ok   ", "warn ", "bad  ", "     -> ")) for line in said.splitlines())
+
+
+def test_doctor_says_that_the_batch_is_at_the_service_through_another_api(call: Call, out: Path) -> None:
+    """This one could not see it."""
+    code, said, _ = call("doctor", out, "--api", "rest")
+    assert code == 5
+    assert "bad  batch: 1 of it are at the service through its grpc API, this is the rest API" in said
+    assert "-> use --api grpc until they are done" in said
+
+
+def test_a_refused_command_is_not_the_one_to_repeat(out: Path) -> None:
+    """Nor are its flags what the other verbs go by; and how a run showed itself was meant for that run."""
+    place = place_of(out, None)
+    with remembering(place, ["run", "in", "-o", "out", "--api", "grpc"], {"api": "grpc", "progress": "none"}):
+        pass
+    with pytest.raises(UsageError), remembering(place, ["run", "in", "-o", "out"], {"api": "rest"}):
+        raise UsageError("refused")
+    assert run_again(place) == "batcher run in -o out --api grpc"
+    assert remembered_flags(place) == {"api": "grpc"}
 
 
 def test_doctor_finds_a_service_that_is_away(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:

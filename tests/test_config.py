@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import typer
 
+from batcher.bandwidth import Timetable
 from batcher.cli import run as run_module
 from batcher.cli.connect import address, webhook
 from batcher.cli.example import example
@@ -226,6 +227,15 @@ def test_a_wrong_value_names_its_key_its_place_and_what_is_allowed(flags: dict[s
     assert words in str(complaint(None, **flags))
 
 
+def test_a_list_that_a_variable_spells_wrongly_is_named_with_an_example(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And no other variable is."""
+    monkeypatch.setenv("BATCHER_TRANSCRIPTION__DICTATION", "yes")
+    monkeypatch.setenv("BATCHER_TRANSCRIPTION__LANGUAGE_HINTS", "de")
+    error = complaint(None)
+    assert str(error) == "BATCHER_TRANSCRIPTION__LANGUAGE_HINTS cannot be read: it must be JSON"
+    assert """BATCHER_TRANSCRIPTION__LANGUAGE_HINTS='["de", "fr"]'""" in error.hint
+
+
 def test_a_wrong_variable_and_a_wrong_key_of_the_file_are_named_as_such(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -349,3 +359,13 @@ def _alone(function: Callable[..., None]) -> typer.Typer:
     app = typer.Typer()
     app.command()(function)
     return app
+
+
+def test_the_limit_of_bandwidth_is_read_from_every_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A timetable with quotes, a plain number without; empty is none."""
+    assert read_settings(None, {}).plan().bandwidth == Timetable()
+    assert read_settings(write(tmp_path, "bwlimit = 2_000_000\n"), {}).plan().bandwidth == Timetable(((0, 2_000_000),))
+    monkeypatch.setenv("BATCHER_BWLIMIT", "08:00,512k 23:00,off")
+    assert read_settings(None, {}).plan().bandwidth == Timetable(((28_800, 512_000), (82_800, None)))
+    assert read_settings(None, {"bwlimit": ""}).plan().bandwidth == Timetable()
+    assert "bwlimit (from --bwlimit): must be at least 8k a second" in str(complaint(bwlimit="512"))

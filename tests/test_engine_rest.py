@@ -213,6 +213,38 @@ def test_what_others_store_is_left_room_for(folder: Path) -> None:
     assert bed.rest.tally.quota_refusals == 0
 
 
+def test_what_only_counts_show_is_left_room_for(folder: Path) -> None:
+    """The web page's transcriptions are in no list, and the account is full of them: nothing is refused."""
+    bed = a_bed(folder, *range(1_000, 1_040), playground=Load(transcriptions=1_990))
+    assert bed.run() is None
+    assert bed.wrong() == []
+    assert (bed.rest.tally.quota_refusals, bed.rest.tally.accepted.total()) == (0, 40)
+
+
+def test_a_window_of_long_jobs_costs_six_requests_a_job_and_no_more(folder: Path) -> None:
+    """Five are the job's own; the listings between them serve several, however long the jobs take."""
+    knobs = replace(KNOBS, min_work_ms=200_000, max_work_ms=400_000, rest=FREE)
+    bed = Bed(folder, *range(1_000, 1_300), knobs=knobs, api="rest")
+    assert bed.run(limits=Limits(60, 2_000, 1_000, 10**10)) is None
+    assert bed.wrong() == []
+    assert bed.rest.tally.requests.total() / 300 <= 6
+
+
+def test_a_window_made_small_by_refusals_says_what_the_service_said(folder: Path) -> None:
+    """As long as less is sent for it."""
+    bed = a_bed(folder, *range(1_000, 1_030), siblings=Load(pending=95))
+    seen = list[str]()
+
+    async def look(engine: Engine) -> None:
+        for _ in range(30):
+            await anyio.sleep(1)
+            pulse = engine.pulse()
+            seen.append(pulse.refusal if pulse else "")
+
+    assert bed.run(look) is None
+    assert any("limit of pending transcriptions has been exceeded" in text for text in seen)
+
+
 def test_what_no_list_shows_is_asked_for_less_and_less_often(folder: Path) -> None:
     """Another project of the organisation fills most of it, all night: few refusals, and everything is done."""
     bed = a_bed(folder, *range(1_000, 1_400), siblings=Load(pending=90))

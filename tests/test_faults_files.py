@@ -128,7 +128,7 @@ def test_a_recording_that_vanishes_fails_alone_and_is_done_when_it_is_back(folde
     assert bed.run(at(50, lambda: path.rename(folder / "away")), at(100, leave)) is None
     assert bed.states() == {"done": 3, "failed": 1}
     ((reason,),) = bed.rows("SELECT reason FROM job WHERE state = 'failed'")
-    assert "vanished" in str(reason)
+    assert "not there" in str(reason)
     (folder / "away").rename(path)
     bed.renew()
     assert bed.run() is None

@@ -144,7 +144,7 @@ def test_an_unknown_length_passes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("gone.mp3", "it vanished"),
+        ("gone.mp3", "it is not there"),
         ("directory", "it is a directory"),
         ("pipe", "it is not a regular file"),
         ("talk.wav/x", "something in its path is a symbolic link or no directory"),

@@ -111,7 +111,7 @@ async def test_a_damaged_piece_does_not_cost_the_rest(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [(None, "vanished"), (b"", "cannot be"), (b"no sound at all" * 100, "cannot be decoded")],
+    [(None, "not there"), (b"", "cannot be"), (b"no sound at all" * 100, "cannot be decoded")],
 )
 async def test_what_cannot_be_decoded_is_refused(tmp_path: Path, content: bytes | None, words: str) -> None:
     """With a reason for the job, and without a trace."""

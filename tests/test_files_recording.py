@@ -136,7 +136,7 @@ async def test_a_file_removed_while_read_is_refused(tmp_path: Path) -> None:
     """What can no longer be looked at again is not sent."""
     path = tmp_path / "talk.mp3"
     path.write_bytes(LARGE)
-    with pytest.raises(SourceChanged, match="it vanished"):
+    with pytest.raises(SourceChanged, match="it is not there"):
         await read(path, meanwhile=path.unlink)
 
 
@@ -153,7 +153,7 @@ async def test_a_file_that_is_not_what_the_table_knows_is_not_opened(tmp_path: P
 @pytest.mark.anyio
 @pytest.mark.parametrize(
     ("name", "reason"),
-    [("gone", "it vanished"), ("directory", "regular file"), ("pipe", "regular file"), ("n\0", "name")],
+    [("gone", "it is not there"), ("directory", "regular file"), ("pipe", "regular file"), ("n\0", "name")],
 )
 async def test_what_cannot_be_read_is_refused_with_its_reason(tmp_path: Path, name: str, reason: str) -> None:
     """A missing file, a directory and a pipe without a writer are told apart from a change, and none hangs."""

@@ -52,7 +52,7 @@ a_count: dict[str, object] = {"total": 2, "public_api": 2, "playground": 0}
 counts = mutated(a_count) | json_values
 token: dict[str, object] = {
     "text": " word", "start_ms": 10, "end_ms": 20, "confidence": 0.9, "speaker": "1", "language": "en",
-    "translation_status": "original", "source_language": "de", "is_audio_event": False,
+    "translation_status": "original", "source_language": "de", "is_audio_event": True,
 }  # fmt: skip
 tokens = st.fixed_dictionaries({"tokens": st.lists(mutated(token) | mutated(token) | json_values, max_size=4)})
 refusal: dict[str, object] = {

@@ -149,9 +149,10 @@ def test_a_whole_number_boost_is_the_same_as_a_fraction() -> None:
         ({"translation": {"type": "two_way", "language_a": "en", "language_b": "en"}}, "are the same"),
         ({"translation": {"target_language": "de"}}, "a translation without type takes no language"),
         ({"translation": {"type": "three_way"}}, "'one_way' or 'two_way'"),
-        ({"context": {"text": "x" * 10_001}}, "10,001 characters is too long"),
+        ({"context": {"text": "x" * 10_001}}, "10,013 characters is too long"),
         ({"context": {"text": "x" * 9_000, "terms": ["y" * 1_001]}}, "is too long"),
         ({"context": {"general": {"domain": "x" * 10_000}}}, "is too long"),
+        ({"context": {"terms": ["ab"] * 1_700}}, "is too long"),
         ({"context": {"terms": [" "]}}, "at least 1 character"),
         ({"context": {"translation_terms": {"ward": "Station"}}}, "need a translation"),
         ({"context": {"words": ["a"]}}, "Extra inputs are not permitted"),
@@ -224,9 +225,17 @@ def test_a_context_may_be_written_as_tables() -> None:
     assert short.translation_terms == (ContextTranslation(source="ward", target="Station"),)
 
 
-def test_a_context_of_ten_thousand_characters_is_taken() -> None:
-    """The service counts tokens; this is about what it takes."""
-    SpokenContext(text="x" * 5_000, terms=("y" * 3_000,), general=(ContextFact(key="k" * 1_000, value="v" * 1_000),))
+@pytest.mark.parametrize(("characters", "taken"), [(3_934, True), (3_935, False)])
+def test_a_context_is_measured_whole_as_it_is_sent(characters: int, taken: bool) -> None:
+    """The service counts tokens of all of it, names and brackets too; about 10,000 characters are what it takes."""
+    general = [{"key": "k" * 1_000, "value": "v" * 2_000}]
+    facts = {"text": "ü" * characters, "terms": ["y" * 3_000], "general": general}
+    if taken:
+        sent = SpokenContext.model_validate(facts).model_dump(exclude_defaults=True)
+        assert len(json.dumps(sent, ensure_ascii=False)) == 10_000
+    else:
+        with pytest.raises(ValidationError, match="10,001 characters is too long"):
+            SpokenContext.model_validate(facts)
 
 
 def test_all_sixty_languages_are_known() -> None:

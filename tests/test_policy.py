@@ -317,18 +317,21 @@ def test_some_room_is_always_left_to_try(pending: int, refusals: int) -> None:
     shortest=st.floats(0.5, 5),
     recent=st.lists(st.floats(-5, 100_000), max_size=120),
     oldest=st.one_of(st.none(), st.floats(0, 1_000_000)),
+    under_way=st.integers(0, 2000),
 )
-def test_the_next_look_is_polite_and_never_long(shortest: float, recent: list[float], oldest: float | None) -> None:
+def test_the_next_look_is_polite_and_never_long(
+    shortest: float, recent: list[float], oldest: float | None, under_way: int
+) -> None:
     """Between the service's politeness and the longest time a slot may stay empty unnoticed."""
     residence = Residence(shortest)
     for seconds in recent:
         residence.completed(seconds)
-    assert shortest <= residence.next_look(oldest) <= residence.longest_poll
+    assert shortest <= residence.next_look(oldest, under_way) <= residence.longest_poll
 
 
 def test_with_nothing_under_way_there_is_no_hurry() -> None:
     """Nothing can end."""
-    assert Residence(2).next_look(None) == 20
+    assert Residence(2).next_look(None, 0) == 20
 
 
 def test_looks_come_quick_when_jobs_are_about_to_end() -> None:
@@ -336,17 +339,25 @@ def test_looks_come_quick_when_jobs_are_about_to_end() -> None:
     residence = Residence(1.0)
     for seconds in (100, 120, 140):
         residence.completed(seconds)
-    assert residence.next_look(0) == 20
-    assert residence.next_look(70) == pytest.approx(10)
-    assert residence.next_look(100) == pytest.approx(0.02 * 120)
+    assert residence.next_look(0, 100) == 20
+    assert residence.next_look(70, 100) == pytest.approx(10)
+    assert residence.next_look(100, 100) == pytest.approx(0.02 * 120)
+
+
+@pytest.mark.parametrize(("under_way", "seconds"), [(2000, 2), (100, 2), (50, 4), (40, 5), (1, 5)])
+def test_a_look_should_show_two_that_ended_and_not_come_late_for_them(under_way: int, seconds: float) -> None:
+    """Two listings of one call each for two jobs are one call a job; a small window is not left empty for it."""
+    residence = Residence(1.0)
+    residence.completed(100)
+    assert residence.next_look(100, under_way) == pytest.approx(seconds)
 
 
 def test_before_anything_is_known_looks_follow_the_age() -> None:
     """A tenth of the oldest job's age is lost at most."""
     residence = Residence(2.0)
-    assert residence.next_look(5) == 2
-    assert residence.next_look(60) == pytest.approx(6)
-    assert residence.next_look(1000) == 20
+    assert residence.next_look(5, 1) == 2
+    assert residence.next_look(60, 1) == pytest.approx(6)
+    assert residence.next_look(1000, 1) == 20
 
 
 # Once more.

@@ -22,6 +22,8 @@ PULSE = Pulse(
     why_waiting="",
     reachable=True,
     trouble="",
+    refusal="",
+    slowed="",
     lacking="",
     foreign=Load(),
     limits=Limits(files=10, bytes=10 * MB),
@@ -112,9 +114,15 @@ def test_the_upload_rate_is_that_of_the_latest_seconds() -> None:
         ),
         (
             counts(waiting=5, submitted=6),
-            {"lacking": "pending", "trouble": "busy"},
-            "6/100 pending at the service; the rest is kept free: busy",
+            {"lacking": "pending"},
+            "6/100 pending at the service; the rest is kept free for other clients",
         ),
+        (
+            counts(waiting=5, submitted=6),
+            {"lacking": "pending", "refusal": "429: no more"},
+            "6/100 pending at the service; the service refuses more: 429: no more",
+        ),
+        (counts(waiting=5, uploading=3), {"slowed": "for its turn"}, "for its turn"),
         (counts(waiting=5, stored=2000), {"lacking": "stored"}, "2,000/2,000 stored at the service"),
         (counts(waiting=5, stored=9), {"lacking": "files"}, "9/10 files stored at the service"),
         (counts(waiting=5, stored=9), {"lacking": "bytes"}, "9.0 MB/10.0 MB of recordings stored at the service"),
@@ -166,6 +174,22 @@ def test_the_plain_view_says_one_line_and_one_for_each_failure() -> None:
     first, second = out.getvalue().splitlines()
     assert "2/5 files, done 2 (0 now, 2 before), failed 0" in first
     assert second == r"failed: /in/a\x1b[31m[bold].wav: no\nway\x07"
+
+
+def test_a_limit_of_bandwidth_is_shown_while_it_binds() -> None:
+    """Whoever looks why uploads are slow sees that it was asked for; a limit that is not reached is not shown."""
+    found, out = counts(uploading=2, waiting=3), io.StringIO()
+    for bwlimit in (512_000, None):
+        pulse = replace(PULSE, bwlimit=bwlimit)
+        PlainView(out).show(snapshot(found, pulse))
+        JsonView(out).show(snapshot(found, pulse))
+        out.write("\n".join(live_lines(snapshot(found, pulse), 79)[1]) + "\n")
+    plain, status, _, live, free, free_status, _, free_live, *_ = out.getvalue().splitlines()
+    assert "up 0 B/s (bwlimit 512.0 kB/s)" in plain
+    assert "uploading 2 at 0 B/s (bwlimit 512.0 kB/s)" in live
+    assert json.loads(status)["bwlimit"] == 512_000
+    assert "bwlimit" not in free + free_live
+    assert json.loads(free_status)["bwlimit"] is None
 
 
 def test_the_json_view_tells_public_changes_only() -> None:

@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 from batcher.errors import Kind
+from batcher.model import Load
 from batcher.options import Options
 from batcher.service import Submission, rest_listing
 from batcher.service.rest import RestService
@@ -279,3 +280,38 @@ async def test_a_look_that_takes_too_long_ends(monkeypatch: pytest.MonkeyPatch) 
         lambda *call: rest_http.Manner(known(*call).bucket, known(*call).urgency, 0.05, 0.05),
     )
     assert (await failure(service(never).survey())).kind is Kind.UNREACHABLE
+
+
+@pytest.mark.parametrize(
+    ("listed", "count", "unlisted"),
+    [
+        (2, counted(2), 0),
+        (2, counted(1992, playground=1990), 1990),
+        (1992, counted(1992, playground=1990), 0),
+        (3, counted(1992, playground=1990), 1990),
+    ],
+)
+async def test_what_only_the_count_shows_takes_room_all_the_same(
+    listed: int, count: httpx.Response, unlisted: int
+) -> None:
+    """The web page's transcriptions are all listed or none; a change of our own meanwhile blurs that by a few."""
+    script = account(0, listed)
+    script.answers["GET /transcriptions/count"] = [count]
+    assert (await service(script).survey()).unlisted == Load(stored=unlisted)
+
+
+async def test_what_was_counted_once_is_remembered_between_two_counts() -> None:
+    """Most looks do not ask."""
+    script = account()
+    script.answers["GET /files/count"] = [counted(8, playground=7)]
+    rest = service(script)
+    looks = [await rest.survey(), await rest.survey(), await rest.survey(thorough=False)]
+    assert [each.unlisted for each in looks] == [Load(files=7)] * 3
+
+
+async def test_a_glance_is_one_request_and_proves_no_absence() -> None:
+    """It shows what has ended; the files that are not asked for may hold anything."""
+    script = account(2, 1)
+    survey = await service(script).survey(thorough=False)
+    assert script.seen == LISTINGS[1:]
+    assert ([each.id for each in survey.objects], survey.complete) == (["job-1/file-1"], False)

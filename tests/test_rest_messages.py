@@ -8,7 +8,7 @@ import pytest
 from soniox.types import CreateTranscriptionPayload
 
 from batcher.errors import Kind, ServiceError
-from batcher.model import Part, Remedy, RemoteObject, RemoteStatus, Word
+from batcher.model import Part, Remedy, RemoteObject, RemoteStatus, Transcript, Word
 from batcher.options import Options, Webhook
 from batcher.service.rest_messages import (
     FilesPage,
@@ -184,6 +184,13 @@ def test_a_token_becomes_a_word() -> None:
     """With everything that it says."""
     said = token(start_ms=120, end_ms=250, confidence=0.97, speaker="1", language="en", translation_status="none")
     assert read(said).words == (Word(" word", 120, 250, 0.97, "1", "en"),)
+
+
+def test_a_sound_is_told_from_a_word_and_survives_the_table() -> None:
+    """Laughter is no word."""
+    part = read(token(text="[laughter]", is_audio_event=True), token(is_audio_event=False))
+    assert [word.is_audio_event for word in part.words] == [True, False]
+    assert unpack(pack(Transcript((part,)))).parts == (part,)
 
 
 def test_a_translation_is_told_from_what_was_spoken() -> None:

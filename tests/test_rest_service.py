@@ -211,7 +211,7 @@ async def test_a_transcription_refused_for_the_pace_is_tried_again(monkeypatch: 
     script = accepting()
     script.answers["POST /transcriptions"] = [refused(429, "limit_exceeded", PACE), CREATED]
     account, paused = service(script), list[Bucket]()
-    monkeypatch.setattr(account._client._budget, "refused", lambda bucket, _pause: paused.append(bucket))
+    monkeypatch.setattr(account._client.budget, "refused", lambda bucket, _pause: paused.append(bucket))
     assert await account.submit(sent(), no_seal) == "job-1/file-1"
     assert (script.seen, paused) == ([*WHOLE_WAY, "POST /transcriptions"], [Bucket.TRANSCRIPTIONS])
 
@@ -221,7 +221,7 @@ async def test_a_pace_that_stays_refused_is_told(monkeypatch: pytest.MonkeyPatch
     script = accepting()
     script.answers["POST /transcriptions"] = [refused(429, "limit_exceeded", PACE)]
     account = service(script)
-    monkeypatch.setattr(account._client._budget, "refused", lambda *_: None)
+    monkeypatch.setattr(account._client.budget, "refused", lambda *_: None)
     assert (await failure(account.submit(sent(), no_seal))).kind is Kind.RATE
     assert script.seen == ["POST /files", *["POST /transcriptions"] * CREATE_TRIES, "DELETE /files/file-1"]
 
@@ -244,7 +244,7 @@ async def test_only_a_refusal_for_the_pace_slows_the_requests(
     script, noted = Script(), list[float | None]()
     script.add("DELETE /files/file-1", answer)
     account = service(script)
-    monkeypatch.setattr(account._client._budget, "refused", lambda _bucket, pause: noted.append(pause))
+    monkeypatch.setattr(account._client.budget, "refused", lambda _bucket, pause: noted.append(pause))
     await failure(account.delete("/file-1"))
     assert noted == pauses
 
@@ -295,7 +295,7 @@ async def test_a_transcription_that_is_not_deleted_keeps_its_file(answer: httpx.
 
 
 async def test_a_transcript_knows_the_model_that_the_list_told() -> None:
-    """It may be another than was asked for, and the transcript itself does not say."""
+    """It may be another than was asked for, and the transcript itself does not say; unlisted ones are asked for."""
     script = Script()
     script.add("GET /files", files())
     script.add("GET /transcriptions", transcriptions(a_transcription(1, model="stt-async-v6", status="completed")))
@@ -303,7 +303,8 @@ async def test_a_transcript_knows_the_model_that_the_list_told() -> None:
     script.add("GET /transcriptions/count", counted(1))
     script.add("GET /transcriptions/job-1/transcript", said(200, {"tokens": [{"text": "Hi"}]}))
     account = service(script)
-    assert (await account.fetch("job-1/file-1")).model == ""
+    script.add("GET /transcriptions/job-1", said(200, a_transcription(1, model="stt-async-v5")))
+    assert (await account.fetch("job-1/file-1")).model == "stt-async-v5"
     [seen] = (await account.survey()).objects
     assert seen.status is RemoteStatus.COMPLETED
     assert ((await account.fetch(seen.id)).text, (await account.fetch(seen.id)).model) == ("Hi", "stt-async-v6")
@@ -322,6 +323,7 @@ async def test_a_long_transcript_is_read_beside_the_loop(
 
     monkeypatch.setattr(rest, "offload", noting)
     script.add("GET /transcriptions/job-1/transcript", said(200, {"tokens": [{"text": " word"}] * words}))
+    script.add("GET /transcriptions/job-1", said(200, a_transcription(1)))
     transcript = await service(script).fetch("job-1/")
     assert (len(transcript.parts[0].words), len(threads)) == (words, beside)
 
@@ -341,6 +343,7 @@ async def test_a_transcript_that_is_not_there_is_told(answer: httpx.Response, ki
     """All of it or an error."""
     script = Script()
     script.add("GET /transcriptions/job-1/transcript", answer)
+    script.add("GET /transcriptions/job-1", said(200, a_transcription(1)))
     assert (await failure(service(script).fetch("job-1/file-1"))).kind is kind
 
 

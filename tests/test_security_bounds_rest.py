@@ -266,7 +266,8 @@ async def test_brackets_in_brackets_are_no_surprise(status: int, ask: Ask) -> No
     """A parser's stack has an end; running into it is an answer that makes no sense."""
     script = Script()
     body = httpx.Response(status, content=b"[" * 100_000)
-    for call in ("GET /files", "POST /files", "DELETE /transcriptions/job-1", "GET /transcriptions/job-1/transcript"):
+    job = "/transcriptions/job-1"
+    for call in ("GET /files", "POST /files", f"DELETE {job}", f"GET {job}/transcript", f"GET {job}"):
         script.add(call, body)
     assert await failure(ask(service(script)))
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from batcher.cli.memory import remember_run
+from batcher.cli.memory import remembering
 from batcher.cli.place import place_of
 from batcher.cli.wishes import leave
 from batcher.clock import SystemClock
@@ -103,8 +103,7 @@ def test_what_was_open_to_others_is_closed(tmp_path: Path) -> None:
         path.chmod(0o644)
     with open_to_all():
         private_directory(place.state)
-        with hold(place.lock), open_log(place.log, "info", SystemClock()):
-            remember_run(place, ["run"], {})
+        with hold(place.lock), open_log(place.log, "info", SystemClock()), remembering(place, ["run"], {}):
             assert open_to_others(place.state) == {}
 
 

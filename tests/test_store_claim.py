@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from batcher.errors import UsageError
 from batcher.judgement import Scene, Settle
-from batcher.model import Job, Load, RemoteObject, RemoteStatus, Survey, flac_bytes
+from batcher.model import Job, Limits, Load, RemoteObject, RemoteStatus, Survey, flac_bytes
 from batcher.reference import parse
 from batcher.requests import Request, apply_request
 from batcher.states import HELD_STATES, NEXT, PENDING_STATES, Event, State, accepts
@@ -23,6 +23,7 @@ from batcher.transcripts import pack
 from tests.store_bench import BATCH, WORDS, Bench, open_bench, reference_of
 
 WIDE = Load(100, 100, 100, 10**9)
+LIMITS = Limits(100, 100, 100, 10**9)
 
 
 @pytest.fixture
@@ -39,7 +40,7 @@ def waiting(bench: Bench, count: int) -> list[Job]:
 
 def take(bench: Bench, room: Load = WIDE, places: int = 100, busy: tuple[object, ...] = ()) -> list[Job]:
     """Claim."""
-    return bench.do(lambda ledger: claim(ledger, bench.batch, room, places, busy)).jobs
+    return bench.do(lambda ledger: claim(ledger, bench.batch, LIMITS, room, places, busy)).jobs
 
 
 @pytest.mark.parametrize("state", sorted(HELD_STATES))
@@ -83,7 +84,7 @@ def test_never_more_than_the_smallest_bound(bench: Bench, room: Load, places: in
 
 def claimed(bench: Bench, room: Load) -> tuple[list[int], str]:
     """Return the sizes that fit into `room`, and what was lacking for the next one."""
-    found = bench.do(lambda ledger: claim(ledger, bench.batch, room, 100))
+    found = bench.do(lambda ledger: claim(ledger, bench.batch, LIMITS, room, 100))
     return [job.size for job in found.jobs], found.lacking
 
 
@@ -128,6 +129,25 @@ def test_a_recording_that_others_leave_no_room_for_lets_the_next_ones_pass(bench
         bench.examine(bench.new(f"w{number}", size))
     assert claimed(bench, Load(9, 9, 9, 100)) == ([10], "")
     assert claimed(bench, Load(9, 9, 9, 100)) == ([], "bytes")
+
+
+def test_a_recording_larger_than_a_limit_that_was_lowered_is_put_aside(bench: Bench) -> None:
+    """No room is ever enough for it, and its twins decide for themselves; the others go on."""
+    large = bench.examine(bench.new("large", 500), b"L")
+    twin = bench.examine(bench.new("twin", 500), b"L")
+    small = bench.examine(bench.new("small", 10))
+    assert twin.state is State.TWIN
+    limits = Limits(9, 9, 9, 100)
+    room = limits.load()
+    assert [job.id for job in bench.do(lambda ledger: claim(ledger, bench.batch, limits, room, 9)).jobs] == [small.id]
+    room = Load(0, 9, 9, 0)
+    assert bench.do(lambda ledger: claim(ledger, bench.batch, limits, room, 9)).jobs == []
+    put_aside = bench.job(large.id)
+    assert (put_aside.state, put_aside.reason) == (
+        State.SKIPPED,
+        "500 bytes: all recordings together may have 100",
+    )
+    assert bench.job(twin.id).state is State.NEW
 
 
 def test_what_a_job_occupies_is_reckoned_by_the_table(bench: Bench) -> None:

@@ -99,7 +99,7 @@ def test_facts_of_a_later_batcher_are_passed_over() -> None:
     content["translated_to"] = "de"
     content["parts"][0]["kind"] = "translation"
     for word in content["parts"][0]["words"]:
-        word.extend(["", None, "a later fact"])
+        word.extend(["", None, False, "a later fact"])
     assert unpack(zlib.compress(json.dumps(content).encode())) == TALK
 
 

@@ -42,7 +42,8 @@ def command(
     clock = SystemClock()
     changed = carry_out(place, Request("cancel", [job.id for job in meant]), clock)
     if changed is None:
-        screen.say([f"asked the active run to give up {words.count(len(meant), 'job')}; it does so within seconds"])
+        asked = f"asked the active run to give up {words.count(len(meant), 'job')}; it does so within seconds"
+        screen.say([f"{asked}, but finishes those that are transcribed already"])
         return
     late = len(meant) - changed
     screen.say([f"{words.count(changed, 'job')} given up"])

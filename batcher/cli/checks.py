@@ -45,7 +45,7 @@ def check_key(key: Key | None) -> Check:
 
 def check_limits(survey: Survey, limits: Limits, batch: str | None) -> Iterator[Check]:
     """Hold what the account holds against its limits, with the share of others."""
-    ours = everybodys = NOTHING
+    ours, everybodys = NOTHING, survey.unlisted
     for found in survey.objects:
         reference = parse(found.reference)
         everybodys = everybodys.plus(found.load)

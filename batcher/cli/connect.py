@@ -61,6 +61,11 @@ def connect(settings: Settings, key: Key, workers: int = 0) -> AbstractAsyncCont
 
 def webhook(settings: Settings) -> Webhook:
     """Return where the service is to report; the secret comes from the environment or a file. Raises UsageError."""
+    if settings.webhook_secret_file and not settings.webhook_header:
+        raise UsageError(
+            "webhook_secret_file holds the value of a header, and webhook_header names none",
+            hint="Name the header, or leave the file out.",
+        )
     if not settings.webhook_url and not settings.webhook_header:
         return Webhook()
     secret = find_webhook_secret(settings.webhook_secret_file) if settings.webhook_header else ""

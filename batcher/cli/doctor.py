@@ -63,7 +63,7 @@ def _all(place: Place, config: Path | None, flags: dict[str, object], *, batch: 
     yield checks.check_open_files(settings.upload_concurrency)
     yield checks.check_extras()
     if batch:
-        yield from _batch(place)
+        yield from _batch(place, settings.api)
 
 
 def _service(place: Place, settings: Settings, *, batch: bool) -> Iterator[Check]:
@@ -104,16 +104,20 @@ def _batch_id(place: Place) -> str | None:
     return batch[0] if batch else None
 
 
-def _batch(place: Place) -> Iterator[Check]:
+def _batch(place: Place, api: str) -> Iterator[Check]:
     """Tell how the batch stands and what a run would do next."""
     if not place.db.is_file():
         yield Check("ok", "batch: none here yet; a run would scan its inputs and send what it finds")
         return
     try:
         with open_reader(place.db) as reader:
-            counts, extras = reader.counts(), reader.extras()
+            counts, extras, (sent_through, there) = reader.counts(), reader.extras(), reader.at_service()
     except UsageError as error:
         yield Check("bad", f"batch: {error}", error.hint, error.exit_code)
+        return
+    if there and sent_through != api:
+        text = f"batch: {there:,} of it are at the service through its {sent_through} API, this is the {api} API"
+        yield Check("bad", text, f"use --api {sent_through} until they are done", 2)
         return
     if is_held(place.lock):
         yield Check("ok", f"batch: a run is active, {words.count(counts.unfinished.jobs, 'recording')} to go")

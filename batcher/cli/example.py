@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from batcher.config import TABLE, Settings
-from batcher.options import Options
+from batcher.options import GRPC_ONLY, REST_ONLY, Options
 from batcher.quantities import spell_duration, spell_size
 
 _SIZES = {"max_bytes", "max_file_size", "min_free_space"}
@@ -20,7 +20,7 @@ _HEAD = """\
 #
 # Each key is also an option of the command (max_pending: --max-pending) and a variable of the environment
 # (BATCHER_MAX_PENDING); an option counts more than a variable, a variable more than this file. Keys of the table
-# [transcription] are variables like BATCHER_TRANSCRIPTION__DICTATION.
+# [transcription] are variables like BATCHER_TRANSCRIPTION__DICTATION. What is marked (rest) or (grpc) only this API has.
 #
 # The API key does not belong here: set SONIOX_API_KEY, or name a file of mode 0600 as key_file.
 """
@@ -33,6 +33,11 @@ def example() -> str:
     return "\n".join([_HEAD, *_keys(top), f"[{TABLE}]\n", *_keys(inner)])
 
 
+def _only(name: str) -> str:
+    """Return which API alone has an option of the transcription."""
+    return " (grpc)" if name in GRPC_ONLY else " (rest)" if name in REST_ONLY else ""
+
+
 def spelled_default(name: str) -> str:
     """Return the default of a setting as the file has it."""
     return _toml(_spelled(name, Settings.model_fields[name].default))
@@ -40,7 +45,8 @@ def spelled_default(name: str) -> str:
 
 def _keys(fields: Mapping[str, FieldInfo]) -> Iterator[str]:
     for name, found in fields.items():
-        yield f"{_comment(found.description or '')}# {name} = {_toml(_spelled(name, found.default))}\n"
+        comment = _comment(f"{(found.description or '').removesuffix('.')}{_only(name)}.")
+        yield f"{comment}# {name} = {_toml(_spelled(name, found.default))}\n"
 
 
 def _comment(text: str) -> str:

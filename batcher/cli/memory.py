@@ -7,17 +7,33 @@ unless they are told otherwise: asking another service what became of a batch wo
 import json
 import os
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
 
 from batcher.cli import words
 from batcher.cli.place import Place
+from batcher.errors import UsageError
 
 
-def remember_run(place: Place, arguments: Sequence[str], flags: Mapping[str, object]) -> None:
-    """Keep how `run` was called. The key is never among a command's arguments."""
-    content = {"directory": str(Path.cwd()), "arguments": list(arguments), "flags": dict(flags)}
+@contextmanager
+def remembering(place: Place, arguments: Sequence[str], flags: Mapping[str, object]) -> Iterator[None]:
+    """Keep how `run` was called, unless it is refused: that is not the command to repeat.
+
+    The key is never among a command's arguments. How a run shows itself is for that run alone.
+    """
+    before = _recall(place)
+    kept = {name: value for name, value in flags.items() if name != "progress"}
+    _keep(place, {"directory": str(Path.cwd()), "arguments": list(arguments), "flags": kept})
+    try:
+        yield
+    except UsageError:
+        _keep(place, before)
+        raise
+
+
+def _keep(place: Place, content: Mapping[str, object]) -> None:
     place.last_run.touch(mode=0o600)
     place.last_run.chmod(0o600)  # one of an earlier version was open to others
     place.last_run.write_text(json.dumps(content, default=_absolute), "utf-8")

@@ -146,7 +146,7 @@ def why_waiting(counts: Counts, pulse: Pulse | None) -> str:
 def _why_not_sent(counts: Counts, pulse: Pulse) -> str:
     if pulse.lacking:
         return why_full(counts, pulse)
-    return "" if counts.of([State.UPLOADING]).jobs else pulse.why_waiting
+    return pulse.slowed or ("" if counts.of([State.UPLOADING]).jobs else pulse.why_waiting)
 
 
 def _why_not_over(counts: Counts, pulse: Pulse) -> str:

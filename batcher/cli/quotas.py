@@ -46,6 +46,8 @@ def why_full(counts: Counts, pulse: Pulse) -> str:
     text = f"{amount(name, held + others)}/{amount(name, limit)} {PLACES[name]}"
     if others:
         text += f" ({amount(name, others)} of other clients)"
-    if name == "pending" and held + others < limit:
-        text += "; the rest is kept free" + (f": {pulse.trouble}" if pulse.trouble else "")
+    if pulse.refusal:
+        text += f"; the service refuses more: {pulse.refusal}"
+    elif name == "pending" and held + others < limit:
+        text += "; the rest is kept free for other clients"
     return text

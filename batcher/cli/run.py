@@ -13,7 +13,7 @@ from batcher.cli import options as opt
 from batcher.cli.connect import check_connection, webhook
 from batcher.cli.display import Display, new_view
 from batcher.cli.key import require_key
-from batcher.cli.memory import remember_run
+from batcher.cli.memory import remembering
 from batcher.cli.place import config_file, place_of
 from batcher.cli.session import Order, conduct, prepare
 from batcher.cli.settings import ALL, given, read_settings, takes
@@ -53,9 +53,10 @@ def command(
     order = replace(order, plan=replace(order.plan, other_account=other_account))
     prepare(order.place)
     clock = SystemClock()
-    with hold(order.place.lock), open_log(order.place.log, order.settings.log_level, clock, *secrets(order)):
-        remember_run(order.place, sys.argv[1:], order.flags)
-        raise typer.Exit(run(order, clock))
+    log = open_log(order.place.log, order.settings.log_level, clock, *secrets(order))
+    with hold(order.place.lock), log, remembering(order.place, sys.argv[1:], order.flags):
+        code = run(order, clock)
+    raise typer.Exit(code)
 
 
 def _order(

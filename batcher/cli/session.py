@@ -269,6 +269,10 @@ class _WatchedService:
         self.submit, self.survey, self.fetch = service.submit, service.survey, service.fetch
         self._service, self._meter = service, meter
 
+    @property
+    def slowed(self) -> str:
+        return self._service.slowed
+
     async def delete(self, remote: str) -> None:
         await self._service.delete(remote)
         self._meter.deletions += 1

@@ -83,6 +83,7 @@ def _facts(story: Story) -> Iterator[tuple[str, str]]:
     if story.origin is not None:
         origin = story.origin
         yield "transcript", f"{origin.words:,} words, {origin.api} file {origin.remote}, {words.local(origin.created)}"
+        yield "model", origin.model
 
 
 def _document(story: Story) -> dict[str, object]:
@@ -117,6 +118,7 @@ def _origin_document(origin: Origin) -> dict[str, object]:
         "reference": origin.reference,
         "remote": origin.remote,
         "words": origin.words,
+        "model": origin.model or None,
         "created": words.iso(origin.created),
     }
 

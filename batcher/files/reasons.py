@@ -6,7 +6,7 @@ import os
 from batcher.errors import MachineRefuses
 
 _WORDS = {
-    errno.ENOENT: "it vanished",
+    errno.ENOENT: "it is not there",
     errno.EACCES: "permission denied",
     errno.EPERM: "permission denied",
     errno.EISDIR: "it is a directory",

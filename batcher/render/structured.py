@@ -87,6 +87,7 @@ def _word(word: Word) -> dict[str, object]:
         language=word.language,
         translation=word.translation,
         source_language=word.source_language,
+        is_audio_event=word.is_audio_event or None,
     )
 
 

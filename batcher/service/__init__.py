@@ -62,6 +62,10 @@ class Service(Protocol):
     poll_seconds: float  #: the shortest time between two surveys that is polite
     bare_uploads: bool  #: audio is an object of its own before anything transcribes it, and may be left without
 
+    @property
+    def slowed(self) -> str:
+        """Return what on this side holds calls up just now, for a person, or nothing."""
+
     async def submit(self, submission: Submission, seal: Seal) -> str:
         """Send one recording and return the id of the object the service made of it.
 
@@ -71,8 +75,11 @@ class Service(Protocol):
         after it, FULL, RATE, HOPELESS and STOP prove that nothing was accepted, and everything else is UNCERTAIN.
         """
 
-    async def survey(self) -> Survey:
-        """Return everything the account holds, other clients' objects included."""
+    async def survey(self, *, thorough: bool = True) -> Survey:
+        """Return everything the account holds, other clients' objects included.
+
+        A look that need not be thorough may leave out what takes calls of its own, and is then not complete.
+        """
 
     async def fetch(self, remote: str) -> Transcript:
         """Return the transcript of a completed object: all of it or a ServiceError (GONE, NOT_READY, …)."""

@@ -74,6 +74,7 @@ class GrpcService:
 
     name = "grpc"
     bare_uploads = False
+    slowed = ""
     poll_seconds = 0.1  #: one listing serves all jobs, and costs the service and us about a millisecond
 
     def __init__(self, channel: grpc.aio.Channel, key: Key, account: str) -> None:
@@ -107,7 +108,7 @@ class GrpcService:
             raise self._error("OK", "the service gave no id", upload.verb)
         return str(response.file_id)
 
-    async def survey(self) -> Survey:
+    async def survey(self, *, thorough: bool = True) -> Survey:  # noqa: ARG002 - one call shows everything
         """Return everything the account holds, from one call."""
         request = pb.GetTranscribeAsyncStatusRequest(api_key=self._key.value)
         async with _ended(self._stub.GetTranscribeAsyncStatus(request, timeout=UNARY_SECONDS)) as call:

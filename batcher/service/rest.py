@@ -135,6 +135,12 @@ class RestService:
         self._chance = (dice or Dice()).stream("multipart")
         self._long_bytes = long_bytes
 
+    @property
+    def slowed(self) -> str:
+        """Return that calls wait for their turn, if some do."""
+        pace = self._client.budget.pace
+        return f"for its turn: {pace:.0f} requests a minute (--requests-per-minute)" if pace else ""
+
     async def submit(self, submission: Submission, seal: Seal) -> str:
         """Send one recording and return the id of its transcription and file; see `Service.submit`."""
         config = transcription_config(submission.options, self._webhook)
@@ -189,10 +195,15 @@ class RestService:
                 raise BadAnswer("the service gave the transcription no id")
             return remote
 
-    async def survey(self) -> Survey:
+    async def survey(self, *, thorough: bool = True) -> Survey:
         """Return everything the account's project holds; see `Listing` for when it is complete."""
-        with self._sorted(Verb.SURVEY):
-            return hidden(await self._listing.survey(), self._hide)
+        try:
+            with self._sorted(Verb.SURVEY):
+                seen = await (self._listing.survey() if thorough else self._listing.glance())
+                return hidden(seen, self._hide)
+        except ServiceError as error:
+            error.answered = error.answered or self._listing.heard
+            raise
 
     async def fetch(self, remote: str) -> Transcript:
         """Return the transcript of a completed transcription; see `Service.fetch`."""
@@ -200,7 +211,7 @@ class RestService:
         assert transcription, "an upload has no transcript"
         with self._sorted(Verb.FETCH):
             body = (await self._client.request("GET", f"/transcriptions/{transcription}/transcript")).content
-        model = self._listing.models.get(transcription, "")
+            model = await self._listing.model_of(transcription)
         return transcript(body, model) if len(body) < self._long_bytes else await offload(transcript, body, model)
 
     async def delete(self, remote: str) -> None:

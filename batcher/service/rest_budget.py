@@ -23,6 +23,8 @@ REFUSALS_COUNT_ONCE = 10.0  #: refusals within so many seconds are one: their re
 PAUSE_SECONDS = 10.0  #: how long nothing is sent after a refusal that says no time itself
 LONGEST_PAUSE = 60.0
 
+CROWD = 4  #: when so many wait for their turn, it is the pace that holds them up
+
 _ROUNDING = 1e-9  # a clock that passes exactly the time that was asked for must be enough
 
 
@@ -98,6 +100,11 @@ class Pace:
         self._tokens = 0.0
 
     @property
+    def allowed(self) -> float:
+        """Return how many requests a minute are allowed now."""
+        return self._limit
+
+    @property
     def _burst(self) -> float:
         return max(1.0, self._limit * BURST_SHARE)
 
@@ -130,6 +137,12 @@ class Budget:
     def refused(self, bucket: Bucket, pause: float | None = None) -> None:
         """Note that the service refused a request for the pace; see `Pace.refused`."""
         self._lines[bucket].pace.refused(anyio.current_time(), pause)
+
+    @property
+    def pace(self) -> float:
+        """Return how many requests a minute are allowed where so many wait that it shows, or 0."""
+        crowded = [line.pace.allowed for line in self._lines.values() if len(line.tickets) >= CROWD]
+        return min((pace for pace in crowded if pace < math.inf), default=0.0)
 
     def waiting(self, bucket: Bucket) -> int:
         """Return how many requests wait for their turn."""

@@ -93,7 +93,7 @@ class Client(AsyncSonioxClient):
         super().__init__(key.value, base + "/v1", transport=transport, trust_env=False, follow_redirects=False)
         self._http_client.headers["User-Agent"] = f"batcher/{__version__}"
         self._http_client.headers["Accept-Encoding"] = "gzip"
-        self._budget = budget
+        self.budget = budget
 
     def __repr__(self) -> str:
         return f"Client({self.api_base_url!r})"
@@ -113,7 +113,7 @@ class Client(AsyncSonioxClient):
         request = self._http_client.build_request(
             method, path, params=params, json=json, data=data, files=files, timeout=_timeout(manner.silence)
         )
-        await self._budget.turn(manner.bucket, manner.urgency)
+        await self.budget.turn(manner.bucket, manner.urgency)
         with anyio.fail_after(manner.whole):
             response = await self._exchange(request, manner.bucket, manner.most)
         if method == "DELETE" and response.content:
@@ -130,7 +130,7 @@ class Client(AsyncSonioxClient):
 
     async def turn_to_upload(self) -> None:
         """Wait until a file may be sent."""
-        await self._budget.turn(Bucket.FILES, Urgency.UPLOAD)
+        await self.budget.turn(Bucket.FILES, Urgency.UPLOAD)
 
     async def _exchange(self, request: httpx.Request, bucket: Bucket, most: int) -> httpx.Response:
         answer = await self._http_client.send(request, stream=True)
@@ -142,7 +142,7 @@ class Client(AsyncSonioxClient):
             return response
         refusal = _refusal(response)
         if response.status_code == TOO_MANY and is_about_pace(words_of(refusal)):
-            self._budget.refused(bucket, _retry_after(response))
+            self.budget.refused(bucket, _retry_after(response))
         raise refusal
 
 

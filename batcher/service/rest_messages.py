@@ -193,6 +193,7 @@ def _word(token: Mapping[str, Any]) -> Word:
         language=_label(token.get("language")),
         translation=status if status in ("original", "translation") else "",
         source_language=_label(token.get("source_language")),
+        is_audio_event=token.get("is_audio_event") is True,
     )
 
 

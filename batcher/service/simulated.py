@@ -49,6 +49,7 @@ async def open_simulated(
 class _Simulated:
     name = "simulated"
     bare_uploads = False
+    slowed = ""
 
     def __init__(self, core: Core, key: str, *, dice: Dice, plan: Plan | None, pace: Pace, poll_seconds: float) -> None:
         self.account = f"simulated {key}"
@@ -78,7 +79,7 @@ class _Simulated:
         await self._answer(Call.SUBMIT, fault, Verb.SUBMIT_SEALED)
         return file.id
 
-    async def survey(self) -> Survey:
+    async def survey(self, *, thorough: bool = True) -> Survey:  # noqa: ARG002 - one call shows everything
         """Return the list of files. It is one answer, so it is always complete."""
         fault = await self._begin(Call.SURVEY, Verb.SURVEY)
         with _sorted(Verb.SURVEY):

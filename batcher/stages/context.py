@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
+import structlog
 from anyio import CancelScope, Event
 
 from batcher.clock import Clock, Dice
@@ -21,6 +22,7 @@ from batcher.wakeup import Wakeup
 
 T = TypeVar("T")
 
+_log = structlog.get_logger()
 
 class Compute(Protocol):
     """Runs a function that takes long where it does not hold up the event loop."""
@@ -178,7 +180,8 @@ class Context:
         elif error.kind is Kind.UNREACHABLE:
             self.look_now()  # the listing tells whether the service is away or only this call failed
         elif error.kind is Kind.FULL:
-            self.headroom.refused(self.clock.now())
+            _log.info("refused for quota", said=str(error))
+            self.headroom.refused(self.clock.now(), str(error))
             self.bells.poll.ring()
 
     def backoff(self, stream: str, failures: int) -> int:

@@ -22,7 +22,8 @@ from batcher.text import show_path
 #: A service that was never reached for this long ends the run; one that went away is waited for.
 NEVER_REACHED_SECONDS = 120.0
 LONGEST_PROBE_SECONDS = 60.0
-
+#: A look in between costs less, but shows neither what others freed nor that something is not there.
+THOROUGH_SECONDS = 30.0
 
 #: After these a job holds nothing, but audio of its attempt may.
 _LEAVE_AUDIO = frozenset({Event.INTERRUPTED, Event.ABSENT})
@@ -33,6 +34,7 @@ class Outlook:
     """What the table says about when to look again, and whether anything is left to do."""
 
     oldest: int | None  #: since when the oldest job has been at the service
+    under_way: int  #: how many have been submitted
     proof: int | None  #: from when on a listing can prove that an uncertain job is not there
     unfinished: int
     collecting: bool  #: something of ours waits to be fetched or deleted
@@ -47,6 +49,8 @@ class Poll:
         self._context = context
         self._failures = 0
         self._looked = float("-inf")
+        self._looked_thoroughly = float("-inf")
+        self._outlook: Outlook | None = None  # as of before the look
         self._reached = False  #: something that can only be the service has answered, if only with an error
         self._started = anyio.current_time()
 
@@ -60,15 +64,18 @@ class Poll:
         context = self._context
         self._looked = anyio.current_time()
         began = context.clock.now()
+        thorough = self._must_be_thorough()
         context.survey_wanted = False
         try:
-            seen = await context.service.survey()
+            seen = await context.service.survey(thorough=thorough)
         except ServiceError as error:
             self._unanswered(error)
             return
         if not await self._is_our_account(seen):
             return
         self._answered()
+        if thorough:
+            self._looked_thoroughly = self._looked
         plan, batch = context.plan, context.batch
         scene = Scene(batch.id, batch.session, seen, began, began, plan.settle, plan.patience, plan.max_failures)
         judgement, outlook = await context.table.transact(partial(_apply, scene=scene))
@@ -76,6 +83,14 @@ class Poll:
         self._learn(judgement, scene)
         if self._over(judgement, outlook, began, complete=seen.complete):
             context.finished.set()
+
+    def _must_be_thorough(self) -> bool:
+        """Tell whether anything depends on this look but what has ended."""
+        context, outlook = self._context, self._outlook
+        if outlook is None or context.survey_wanted or self._looked - self._looked_thoroughly >= THOROUGH_SECONDS:
+            return True
+        to_prove = outlook.proof is not None or outlook.unsettled or not context.reach or context.lingering
+        return to_prove or not outlook.unfinished or not context.plan.admit
 
     async def _is_our_account(self, seen: Survey) -> bool:
         """Tell whether what was sent with another key or to another host can be seen here.
@@ -163,6 +178,7 @@ class Poll:
             probe = min(LONGEST_PROBE_SECONDS, 0.5 * 2.0 ** min(self._failures, 10))
             return max(shortest, probe * context.dice.stream("probe").uniform(0.8, 1.0))
         outlook = await context.table.transact(partial(look_out, settle=context.plan.settle))
+        self._outlook = outlook
         if context.lingering and not context.survey_wanted:
             return max(shortest, self._seconds_until(outlook.loose))
         if context.survey_wanted or (outlook.unfinished == 0 and context.scanned.is_set()):
@@ -176,7 +192,7 @@ class Poll:
         context = self._context
         now = context.clock.now()
         age = None if outlook.oldest is None else (now - outlook.oldest) / 1000
-        look = context.residence.next_look(age)
+        look = context.residence.next_look(age, outlook.under_way)
         if outlook.proof is None:
             return look
         return min(look, self._seconds_until(outlook.proof))
@@ -191,7 +207,7 @@ def _apply(ledger: Ledger, scene: Scene) -> tuple[Judgement, Outlook]:
     return survey.apply_survey(ledger, scene), look_out(ledger, scene.settle)
 
 
-_OLDEST = "SELECT min(since) FROM job WHERE state = 'submitted'"
+_UNDER_WAY = "SELECT min(since), count(*) FROM job WHERE state = 'submitted'"
 _PROOF = """
     SELECT min(CASE WHEN absent_at IS NULL THEN since + :wait ELSE absent_at + :apart END)
     FROM job WHERE state = 'uncertain'
@@ -201,11 +217,12 @@ _UNSETTLED = "SELECT 1 FROM job WHERE state IN ('uploading', 'sealed') LIMIT 1"
 
 def look_out(ledger: Ledger, settle: Settle) -> Outlook:
     """Read from the table what the next look depends on."""
-    ((oldest,),) = ledger.rows(_OLDEST)
+    ((oldest, under_way),) = ledger.rows(_UNDER_WAY)
     ((loose,),) = ledger.rows("SELECT loose_at FROM batch")
     ((proof,),) = ledger.rows(_PROOF, {"wait": settle.wait_ms, "apart": settle.apart_ms})
     return Outlook(
         oldest=cast("int | None", oldest),
+        under_way=cast("int", under_way),
         proof=cast("int | None", proof),
         unfinished=survey.unfinished(ledger),
         collecting=jobs.exists(ledger, COLLECTED) or survey.any_extra(ledger),

@@ -37,8 +37,9 @@ class Upload:
         context.why_waiting, context.lacking = self._obstacle(), ""
         if context.why_waiting or context.draining or not context.plan.admit:
             return []
-        room = context.headroom.room(context.clock.now())
-        claimed = await context.table.transact(partial(claim, batch=context.batch, room=room, places=places, busy=busy))
+        limits, room = context.headroom.limits, context.headroom.room(context.clock.now())
+        work = partial(claim, batch=context.batch, limits=limits, room=room, places=places, busy=busy)
+        claimed = await context.table.transact(work)
         reach("claimed")
         context.lacking = claimed.lacking
         return claimed.jobs

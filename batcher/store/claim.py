@@ -10,7 +10,7 @@ from typing import cast
 
 from batcher.clock import Origin
 from batcher.errors import UsageError
-from batcher.model import NOTHING, Job, Load
+from batcher.model import NOTHING, Cause, Job, Limits, Load
 from batcher.reference import Reference, fingerprint
 from batcher.states import FACTS, HELD_STATES, Event, State
 from batcher.store import jobs, survey
@@ -112,11 +112,14 @@ class Claim:
     lacking: str = ""
 
 
-def claim(ledger: Ledger, batch: Batch, room: Load, places: int, busy: Collection[object] = ()) -> Claim:
+def claim(
+    ledger: Ledger, batch: Batch, limits: Limits, room: Load, places: int, busy: Collection[object] = ()
+) -> Claim:
     """Take up to `places` waiting jobs, none of them `busy`, into upload, each with the reference of its new attempt on record.
 
     Jobs go in the order in which they are due. One that would fit if we held nothing is waited for, so that no
-    stream of small recordings starves a large one; one that others leave no room for lets the next ones pass.
+    stream of small recordings starves a large one; one that others leave no room for lets the next ones pass, and
+    one that is more than the account's `limits` is put aside.
     """
     if places <= 0:
         return Claim([])
@@ -129,12 +132,25 @@ def claim(ledger: Ledger, batch: Batch, room: Load, places: int, busy: Collectio
             return Claim(claimed, lacking)
         free = free.minus(job.load)
         claimed.append(_claim_one(ledger, batch, job))
-    return Claim(claimed, "" if claimed else _kept_out(ledger, room))
+    return Claim(claimed, "" if claimed else _kept_out(ledger, limits, room))
 
 
-def _kept_out(ledger: Ledger, room: Load) -> str:
+def _kept_out(ledger: Ledger, limits: Limits, room: Load) -> str:
     """Return what others leave too little of for the next job, or nothing when no job is due."""
-    return next((job.load.lacking(room) for job in jobs.due(ledger, [State.WAITING], 1)), "")
+    for job in jobs.due(ledger, [State.WAITING], 1):
+        if job.load.lacking(limits.load()) != "bytes":
+            return job.load.lacking(room)
+        _put_aside(ledger, job, limits)
+        return _kept_out(ledger, limits, room)
+    return ""
+
+
+def _put_aside(ledger: Ledger, job: Job, limits: Limits) -> None:
+    """Skip a job that no room is ever enough for: the limit was lowered since it was admitted."""
+    reason = (
+        f"{job.bytes:,} bytes{' as FLAC' if job.convert else ''}: all recordings together may have {limits.bytes:,}"
+    )
+    jobs.fire(ledger, job.id, State.WAITING, Event.UNSUITABLE, reason, {"cause": Cause.UNSUITABLE})
 
 
 def _claim_one(ledger: Ledger, batch: Batch, job: Job) -> Job:

@@ -143,7 +143,7 @@ def mark_loose(ledger: Ledger) -> None:
 
 
 #: States in which a job carries no twins any more.
-_PARTING = frozenset({State.NEW, State.FAILED, State.CANCELLED})
+_PARTING = frozenset({State.NEW, State.FAILED, State.CANCELLED, State.SKIPPED})
 #: Causes that say something about the audio itself, so that they hold for its twins too.
 _SHARED_CAUSES = frozenset({Cause.REFUSED, Cause.SERVICE, Cause.VANISHED})
 _TWINS = f"SELECT {COLUMNS} FROM job WHERE twin_of = ?"  # noqa: S608

@@ -18,6 +18,7 @@ from batcher.errors import UsageError
 from batcher.model import Job
 from batcher.states import FACTS, HELD_STATES, PENDING_STATES, State
 from batcher.text import show_path
+from batcher.transcripts import unpack
 
 PAGE = 1_000  #: jobs read at a time
 #: So many failed or skipped jobs are looked at for grouping; more would make a status slow.
@@ -109,6 +110,7 @@ class Origin:
     remote: str
     words: int
     created: int
+    model: str  #: that made it, as the service says
 
 
 _TALLY = "SELECT state, jobs, bytes, duration_ms FROM tally"
@@ -119,7 +121,7 @@ _ROOTS = "SELECT path, prefix FROM root ORDER BY prefix"
 _HISTORY = "SELECT at, source, event, target, attempt, detail FROM history WHERE job = ? ORDER BY id"
 _LATEST = "SELECT at FROM history ORDER BY id DESC LIMIT 1"
 _EXTRAS = "SELECT count(*) FROM extra"
-_ORIGIN = "SELECT api, reference, remote, words, created FROM transcript WHERE id = ?"
+_ORIGIN = "SELECT api, reference, remote, words, created, body FROM transcript WHERE id = ?"
 _OPTIONS = "SELECT body FROM option_set WHERE fingerprint = ?"
 _ENDED = "SELECT id, path, cause, reason FROM job WHERE state = ? LIMIT ?"
 # In the order of the index (state, not_before, id), and in two steps, because SQLite would begin at the first of
@@ -178,6 +180,13 @@ class Reader:
         rows = self._rows(_BATCH)
         return cast("tuple[str, int, int]", rows[0]) if rows else None
 
+    def at_service(self) -> tuple[str, int]:
+        """Return through which API the batch was sent, and how much of it may be at the service."""
+        ((extras,),) = self._rows("SELECT count(*) FROM extra")
+        api = cast("list[tuple[str]]", self._rows("SELECT api FROM batch"))
+        there = self.counts().of(HELD_STATES).jobs + cast("int", extras)
+        return (api[0][0] if api else ""), there
+
     def job(self, number: int) -> Job | None:
         """Return the job with this id."""
         return next(map(_job, self._rows(_BY_ID, (number,))), None)
@@ -228,8 +237,9 @@ class Reader:
 
     def origin(self, transcript: int) -> Origin | None:
         """Return where a stored transcript came from."""
-        rows = self._rows(_ORIGIN, (transcript,))
-        return Origin(*cast("tuple[str, str, str, int, int]", rows[0])) if rows else None
+        for *facts, body in self._rows(_ORIGIN, (transcript,)):
+            return Origin(*cast("tuple[str, str, str, int, int]", facts), unpack(cast("bytes", body)).model)
+        return None
 
     def options(self, fingerprint: str) -> dict[str, object]:
         """Return a set of transcription options, what was left alone not spelled."""

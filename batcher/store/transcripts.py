@@ -18,8 +18,8 @@ _FIND = "SELECT id FROM transcript WHERE digest = ? AND options = ?"
 
 def keep(ledger: Ledger, job: Job, api: str, transcript: Transcript, body: bytes) -> bool:
     """Commit a fetched transcript and share it with every twin. Returns False if the job had moved on."""
-    words = sum(len(part.words) for part in transcript.parts)
-    values = (job.digest, job.options, api, job.reference, job.remote, words, ledger.now, body)
+    spoken = len(transcript.text.split())
+    values = (job.digest, job.options, api, job.reference, job.remote, spoken, ledger.now, body)
     ledger.rows(_KEEP, values)
     ((number,),) = ledger.rows(_FIND, (job.digest, job.options))
     facts = {"transcript": number, "not_before": 0, "failures": 0}

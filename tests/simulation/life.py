@@ -240,15 +240,20 @@ class _Line:
         self.poll_seconds, self.bare_uploads = service.poll_seconds, service.bare_uploads
         self._service, self._life = service, life
 
+    @property
+    def slowed(self) -> str:
+        """Return what holds it up."""
+        return self._service.slowed
+
     async def submit(self, submission: Submission, seal: Seal) -> str:
         """Submit."""
         self._life.alive()
         return await self._service.submit(submission, seal)
 
-    async def survey(self) -> Survey:
+    async def survey(self, *, thorough: bool = True) -> Survey:
         """Survey, and tell the oracle that an answer came."""
         self._life.alive()
-        survey = await self._service.survey()
+        survey = await self._service.survey(thorough=thorough)
         self._life._night.oracle.answered()
         return survey
 
