@@ -39,18 +39,18 @@ def busiest_minute(sent: Iterable[float]) -> int:
 
 @pytest.mark.parametrize("per_minute", [6, 20, 200, 500])
 def test_no_minute_holds_more_than_allowed(per_minute: int) -> None:
-    """Wherever it begins; and no less than four fifths of what is allowed is used."""
+    """Wherever it begins; and all but a fiftieth of what is allowed is used."""
     sent = run(Pace(per_minute), 1_000_000.5, 600)
     assert busiest_minute(sent) <= per_minute
-    assert len(sent) >= 8 * per_minute
+    assert len(sent) >= 0.98 * 10 * per_minute
 
 
 def test_a_little_goes_at_once() -> None:
-    """A pause is made up for, by a tenth of a minute's requests at most."""
+    """A pause is made up for, by half of a minute's requests at most."""
     pace = Pace(200)
-    assert len(run(pace, 0, 0.01)) == 20
+    assert len(run(pace, 0, 0.01)) == 100
     pace.wait(3600)
-    assert len(run(pace, 3600, 0.01)) == 20
+    assert len(run(pace, 3600, 0.01)) == 100
 
 
 def test_without_a_limit_nothing_waits() -> None:

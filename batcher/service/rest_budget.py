@@ -16,7 +16,8 @@ from heapq import heapify, heappush
 import anyio
 
 MINUTE = 60.0
-BURST_SHARE = 0.1  #: of a minute's requests may go at once; the rest is spread, so no minute holds more than allowed
+BURST_SHARE = 0.5  #: of a minute's requests may go at once; the rest is spread
+WINDOW = 61.0  #: seconds that hold a minute's requests at most; on their way some fall behind others by up to a second
 LEAST_PER_MINUTE = 6.0  #: however often the service refuses
 RECOVERY_SECONDS = 300.0  #: in which a pace that was halved doubles again
 REFUSALS_COUNT_ONCE = 10.0  #: refusals within so many seconds are one: their requests were already on the way
@@ -58,8 +59,8 @@ class Urgency(StrEnum):
 class Pace:
     """One bucket: when the next request may go. Times are seconds of whatever clock the caller has.
 
-    `per_minute` is what the settings allow, 0 is no limit of ours. A refusal halves what is allowed or what was
-    sent in the minute before it, whichever is less.
+    `per_minute` is what the settings allow, 0 is no limit of ours. No minute holds more, and no moment more than the
+    burst. A refusal halves what is allowed or what was sent in the minute before it, whichever is less.
     """
 
     per_minute: float
@@ -68,7 +69,8 @@ class Pace:
     _at: float = -math.inf
     _quiet_until: float = -math.inf
     _refused_at: float = -math.inf
-    _sent: deque[float] = field(default_factory=deque)
+    _sent: deque[float] = field(default_factory=deque)  # in the latest minute
+    _window: deque[float] = field(default_factory=deque)  # in the latest window, and after the latest refusal
 
     def __post_init__(self) -> None:
         self.per_minute = self.per_minute or math.inf
@@ -78,7 +80,7 @@ class Pace:
     def wait(self, now: float) -> float:
         """Return in how many seconds the next request may go; 0 is now."""
         self._refill(now)
-        quiet = max(0.0, self._quiet_until - now)
+        quiet = max(0.0, self._quiet_until - now, self._crowded(now))
         if self._tokens >= 1 - _ROUNDING or self._limit == math.inf:
             return quiet
         return max(quiet, (1 - self._tokens) / self._rate)
@@ -88,6 +90,7 @@ class Pace:
         self._refill(now)
         self._tokens -= 1
         self._sent.append(now)
+        self._window.append(now)
 
     def refused(self, now: float, pause: float | None = None) -> None:
         """Note that the service refused for the pace; `pause` is how many seconds it asked for, if it did."""
@@ -97,6 +100,7 @@ class Pace:
         if now - self._refused_at > REFUSALS_COUNT_ONCE:
             self._refused_at = now
             self._limit = max(LEAST_PER_MINUTE, min(self._limit, float(len(self._sent))) / 2)
+            self._window.clear()
         self._tokens = 0.0
 
     @property
@@ -110,18 +114,28 @@ class Pace:
 
     @property
     def _rate(self) -> float:
-        """Return requests a second: with the burst on top, no minute holds more than the limit."""
-        return max(self._limit - self._burst, self._limit / 2) / MINUTE
+        """Return by how many requests a second a burst comes back."""
+        return self._limit / MINUTE
+
+    def _crowded(self, now: float) -> float:
+        """Return for how long the window is full."""
+        over = -1 if self._limit == math.inf else len(self._window) - int(self._limit)
+        return self._window[over] + WINDOW - now if over >= 0 else 0.0
 
     def _refill(self, now: float) -> None:
-        while self._sent and self._sent[0] <= now - MINUTE:
-            self._sent.popleft()
+        _forget(self._sent, now - MINUTE)
+        _forget(self._window, now - WINDOW)
         passed = 0.0 if self._at == -math.inf else max(0.0, now - self._at)
         self._at = now
         if self._limit == math.inf:
             return
         self._tokens = min(self._burst, self._tokens + passed * self._rate)
         self._limit = min(self.per_minute, self._limit * 2 ** (passed / RECOVERY_SECONDS))
+
+
+def _forget(times: deque[float], until: float) -> None:
+    while times and times[0] <= until + _ROUNDING:
+        times.popleft()
 
 
 class Budget:
