@@ -17,7 +17,7 @@ import pytest
 from anyio.lowlevel import checkpoint
 
 from batcher.emulator.recognizers import echo_text
-from batcher.files import WalkRules, gather, sweep_temporaries
+from batcher.files import WalkRules, gather, sweep_temporaries, temporaries
 from batcher.local_disk import LocalDisk
 from batcher.model import FileBounds, Limits
 from tests.engine_bed import Bed
@@ -49,6 +49,7 @@ class Real(Bed):
 
     def renew(self) -> None:
         """Be what a new command of the same words is: tidy up, and look for the inputs anew."""
+        temporaries._in_use.clear()  # what another process was writing
         sweep_temporaries(self.out)
         inputs = gather([str(self._folder / name) for name in self.inputs])
         rules = WalkRules(out=os.fsencode(self.out))

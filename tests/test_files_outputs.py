@@ -300,7 +300,7 @@ def test_a_name_left_by_a_process_of_the_same_number_is_passed_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A stale temporary file never ends up under an output's name."""
-    monkeypatch.setattr("batcher.files.outputs._numbers", iter(range(100)))
+    monkeypatch.setattr("batcher.files.temporaries._numbers", iter(range(100)))
     stale = tmp_path / f".batcher-{os.getpid()}-0.tmp"
     stale.write_bytes(b"stale")
     write_output(tmp_path, "talk.txt", b"words", replace=True)
@@ -320,6 +320,15 @@ def test_only_our_own_temporary_files_are_swept(tmp_path: Path) -> None:
     assert sorted(tree(out)) == [".batcher-12-3.tmp.txt", ".batcher-notes.tmp", "x.batcher-12-3.tmp"]
     assert (elsewhere / ".batcher-12-3.tmp").exists()
     assert sweep_temporaries(tmp_path / "nowhere") == 0
+
+
+def test_what_is_being_written_is_not_swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sweep goes beside the work: at every point of a write it leaves the file alone, and finds no rest of it."""
+    swept: list[int] = []
+    monkeypatch.setattr(killpoints, "hook", lambda _name: swept.append(sweep_temporaries(tmp_path)))
+    write_output(tmp_path, "a/talk.txt", b"words", replace=True)
+    assert set(swept) == {0}
+    assert tree(tmp_path) == {"a/talk.txt": b"words"}
 
 
 def test_missing_outputs_are_those_that_are_absent_empty_or_no_files(tmp_path: Path) -> None:

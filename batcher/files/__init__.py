@@ -13,10 +13,10 @@ from batcher.files.outputs import (
     free_bytes,
     missing_outputs,
     private_directory,
-    sweep_temporaries,
     write_output,
 )
 from batcher.files.recording import Recording, Stat, open_recording
+from batcher.files.temporaries import sweep_temporaries
 from batcher.files.walk import EXTENSIONS, Found, WalkProblem, WalkRules, batches, walk
 
 __all__ = [

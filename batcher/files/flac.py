@@ -6,7 +6,6 @@ So it is smaller than most originals, and never near the service's limit of a fi
 """
 
 import errno
-import itertools
 import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
@@ -20,13 +19,13 @@ from batcher.errors import MachineRefuses, SourceError
 from batcher.files.offload import offload
 from batcher.files.reasons import why
 from batcher.files.recording import READ_FLAGS
+from batcher.files.temporaries import forget_temporary, open_temporary
 
 RATE = 16_000  #: samples a second at most; speech has nothing above what they carry
 PACKETS_AT_A_TIME = 200  #: a few milliseconds' work to a few hundred: a stop never waits longer
 
 _CONTAINER_OPTIONS = {"protocol_whitelist": "none"}  # a recording must not make us open other files or the network
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_numbers = itertools.count()
 
 
 @asynccontextmanager
@@ -57,6 +56,7 @@ class _Conversion:
         self._open = ExitStack()
         try:
             self.target, copy = _new_file(directory)
+            self._open.callback(forget_temporary, self.target.name)
             self._open.callback(self.target.unlink, missing_ok=True)
             self._open.enter_context(copy)
             self._files = self._open.enter_context(ExitStack())
@@ -125,15 +125,11 @@ class _Conversion:
 
 
 def _new_file(directory: Path) -> tuple[Path, FileIO]:
-    while True:
-        target = directory / f".batcher-{os.getpid()}-{next(_numbers)}.tmp"
-        try:
-            handle = os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        except FileExistsError:  # an earlier process had our number
-            continue
-        except OSError as error:
-            raise MachineRefuses(f"no file can be made in the directory for conversions: {why(error)}") from error
-        return target, FileIO(handle, "r+")
+    try:
+        name, handle = open_temporary(os.O_RDWR, directory)
+    except OSError as error:
+        raise MachineRefuses(f"no file can be made in the directory for conversions: {why(error)}") from error
+    return directory / name, FileIO(handle, "r+")
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from hashlib import blake2b
 from os.path import splitext
 from unicodedata import normalize
 
-from batcher.files.outputs import RESERVED_PREFIX
+from batcher.files.temporaries import RESERVED_PREFIX
 from batcher.text import UNSAFE
 
 COMPONENT_BYTES = 200  #: the longest part of a name; leaves room for an ending below the usual limit of 255

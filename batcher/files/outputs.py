@@ -6,22 +6,19 @@ is followed, so that nothing is ever written outside of it.
 
 import errno
 import os
-import re
 import shutil
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from itertools import count
 from pathlib import Path
 from threading import Lock
 
 from batcher.errors import BatcherError, MachineRefuses
 from batcher.files.reasons import why
+from batcher.files.temporaries import forget_temporary, open_temporary
 from batcher.killpoints import reach
 from batcher.text import show_path, show_text
 
-RESERVED_PREFIX = ".batcher"  #: no recording's output has a part that begins so
-_TEMPORARY = re.compile(rb"\.batcher-\d+-\d+\.tmp")
 _PRIVATE = 0o700
 _OTHERS = 0o077
 _DIRECTORY_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -33,7 +30,6 @@ _MACHINE = frozenset(
 #: What a file system says that has no hard links, or cannot sync a directory.
 _UNSUPPORTED = frozenset({errno.EPERM, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
 
-_numbers = count()
 _making = Lock()  # a directory that another thread has just made is used only once its name is on disk
 
 
@@ -65,24 +61,6 @@ def missing_outputs(root: Path | bytes, names: Iterable[str]) -> list[str]:
     """Return those of `names` below `root` that are not there as regular files with something in them. Blocks."""
     prefix = os.path.join(os.fsencode(root), b"")
     return [name for name in names if not _is_written(prefix + name.encode())]
-
-
-def sweep_temporaries(root: Path | bytes) -> int:
-    """Remove what an interrupted `write_output` left below `root`, return how many files. Blocks.
-
-    Only for the holder of the batch, and before it writes. A directory that cannot be read is left alone:
-    we cannot have written there either.
-    """
-    if not os.path.isdir(root):
-        return 0
-    swept = 0
-    for path, _directories, files, directory in os.fwalk(os.fsencode(root)):
-        for file in filter(_TEMPORARY.fullmatch, files):
-            with _refusals(f"cannot remove {show_path(os.path.join(path, file))}"):
-                os.unlink(file, dir_fd=directory)
-            reach("temporary-swept")
-            swept += 1
-    return swept
 
 
 def private_directory(path: Path | bytes) -> None:
@@ -208,7 +186,7 @@ def _in_the_way(name: str) -> OutputError:
 
 def _write_temporary(directory: int, data: bytes) -> str:
     """Write `data` to a file of its own and return its name; it is on disk then, or gone."""
-    name, handle = _open_temporary(directory)
+    name, handle = open_temporary(os.O_WRONLY | os.O_NOFOLLOW, directory)
     try:
         with open(handle, "wb", buffering=0) as file:
             view = memoryview(data)
@@ -221,14 +199,6 @@ def _write_temporary(directory: int, data: bytes) -> str:
     return name
 
 
-def _open_temporary(directory: int) -> tuple[str, int]:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
-    while True:
-        name = f"{RESERVED_PREFIX}-{os.getpid()}-{next(_numbers)}.tmp"
-        with suppress(FileExistsError):  # left by an earlier process of the same number
-            return name, os.open(name, flags, 0o600, dir_fd=directory)
-
-
 def _place(directory: int, temporary: str, name: str, replace: bool) -> None:
     """Give the temporary file its name; without `replace`, only if nothing has the name by now."""
     try:
@@ -239,11 +209,13 @@ def _place(directory: int, temporary: str, name: str, replace: bool) -> None:
     except BaseException:
         _discard(directory, temporary)
         raise
+    forget_temporary(temporary)
 
 
 def _discard(directory: int, temporary: str) -> None:
     with suppress(OSError):  # the first refusal is the one to tell of; a sweep gets what stays
         os.unlink(temporary, dir_fd=directory)
+    forget_temporary(temporary)
 
 
 def _link(directory: int, temporary: str, name: str) -> bool:

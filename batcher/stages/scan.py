@@ -2,11 +2,15 @@
 
 from functools import partial
 
+import anyio
+from anyio.streams.memory import MemoryObjectSendStream
+
 from batcher.killpoints import reach
 from batcher.model import Job
 from batcher.stages.context import Context
 from batcher.states import Event, State
 from batcher.store import admission, jobs, transcripts
+from batcher.store.admission import Candidate
 from batcher.store.table import Ledger
 
 
@@ -30,14 +34,24 @@ async def _scan_inputs(context: Context) -> None:
     prefixes = await context.table.transact(lambda ledger: admission.roots(ledger, roots, context.disk.folder_name))
     fingerprint = context.plan.options.fingerprint()
     deferred: list[bytes] = []  # the old list stays until this one is whole: the run must not end in between
-    async for candidates in context.disk.scan(prefixes):
-        work = partial(admission.scanned, candidates=candidates, options=fingerprint)
-        result = await context.table.transact(work)
-        reach("scan-committed")
-        deferred += result.deferred
-        context.bells.examine.ring()
-        await _render_missing(context, result.finished)
+    send, found = anyio.create_memory_object_stream[list[Candidate]]()
+    async with anyio.create_task_group() as tasks, found:
+        tasks.start_soon(_look, context, prefixes, send, name="look")
+        async for candidates in found:
+            work = partial(admission.scanned, candidates=candidates, options=fingerprint)
+            result = await context.table.transact(work)
+            reach("scan-committed")
+            deferred += result.deferred
+            context.bells.examine.ring()
+            await _render_missing(context, result.finished)
     context.deferred = deferred
+
+
+async def _look(context: Context, prefixes: dict[bytes, str], send: MemoryObjectSendStream[list[Candidate]]) -> None:
+    """Look through the inputs, always a step ahead of the table."""
+    async with send:
+        async for candidates in context.disk.scan(prefixes):
+            await send.send(candidates)
 
 
 async def _render_missing(context: Context, finished: list[Job]) -> None:

@@ -6,7 +6,7 @@ one size, the content of both is compared before either goes further.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import cast
@@ -40,41 +40,72 @@ class Scanned:
     finished: list[Job]  #: done before and unchanged; their outputs may still be missing
 
 
-_INSERT = """
-    INSERT INTO job (path, output, output_key, size, mtime_ns, options, since, created, compare)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id
-"""
-_BY_PATH = f"SELECT {jobs.COLUMNS} FROM job WHERE path = ?"  # noqa: S608
-
-
-def scanned(ledger: Ledger, candidates: Iterable[Candidate], options: str) -> Scanned:
+def scanned(ledger: Ledger, candidates: Sequence[Candidate], options: str) -> Scanned:
     """Record what a scan found: new recordings, changed ones, and those that are known as they are."""
     result = Scanned(Counter(), [], [])
+    known = _known_paths(ledger, candidates)
+    new: dict[bytes, Candidate] = {}
     for candidate in candidates:
-        rows = ledger.rows(_BY_PATH, (candidate.path,))
-        if not rows:
-            _insert(ledger, candidate, options)
-            result.counts["new"] += 1
+        if candidate.path in known:
+            _known(ledger, known[candidate.path], candidate, options, result)
         else:
-            _known(ledger, jobs.to_job(rows[0]), candidate, options, result)
-    return result
+            new.setdefault(candidate.path, candidate)
+    _insert(ledger, list(new.values()), options)
+    result.counts.update(new=len(new))
+    result.counts.update(known=len(candidates) - result.counts.total())  # the same path twice
+    return Scanned(+result.counts, result.deferred, result.finished)
 
 
-def _insert(ledger: Ledger, candidate: Candidate, options: str) -> None:
-    output = _free_output(ledger, candidate)
-    shared = not is_url(candidate.path) and _compare_siblings(ledger, candidate.size, 0)
-    values = (candidate.path, output, fold(output), candidate.size, candidate.mtime_ns, options)
-    ledger.rows(_INSERT, (*values, ledger.now, ledger.now, shared))
+def _known_paths(ledger: Ledger, candidates: Sequence[Candidate]) -> dict[bytes, Job]:
+    sql = f"SELECT {jobs.COLUMNS} FROM job WHERE path IN ({_marks(len(candidates))})"  # noqa: S608
+    found = map(jobs.to_job, ledger.rows(sql, [candidate.path for candidate in candidates]))
+    return {job.path: job for job in found}
 
 
-_TAKEN = "SELECT 1 FROM job WHERE output_key = ?"
+def _marks(number: int) -> str:
+    return ", ".join("?" * number)
 
 
-def _free_output(ledger: Ledger, candidate: Candidate) -> str:
-    """Return the wished output name, or one beside it when another recording has it already."""
-    if not ledger.rows(_TAKEN, (fold(candidate.output),)):
-        return candidate.output
-    return with_suffix(candidate.output, blake2b(candidate.path, digest_size=5).hexdigest())
+_ROW = "(?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_NEW = "path, output, output_key, size, mtime_ns, options, since, created, compare"
+
+
+def _insert(ledger: Ledger, candidates: Sequence[Candidate], options: str) -> None:
+    """Record new recordings, all in one statement each for what is looked up and what is written."""
+    if not candidates:
+        return
+    outputs = _free_outputs(ledger, candidates)
+    shared = _compare_shared(ledger, candidates)
+    values: list[object] = []
+    for candidate, output in zip(candidates, outputs, strict=True):
+        compare = candidate.size in shared and not is_url(candidate.path)
+        values += (candidate.path, output, fold(output), candidate.size, candidate.mtime_ns, options)
+        values += (ledger.now, ledger.now, compare)
+    ledger.rows(f"INSERT INTO job ({_NEW}) VALUES {', '.join([_ROW] * len(candidates))}", values)  # noqa: S608
+
+
+def _free_outputs(ledger: Ledger, candidates: Sequence[Candidate]) -> list[str]:
+    """Return the wished output names, or one beside each that another recording has already."""
+    keys = [fold(candidate.output) for candidate in candidates]
+    sql = f"SELECT output_key FROM job WHERE output_key IN ({_marks(len(keys))})"  # noqa: S608
+    taken = {key for (key,) in ledger.rows(sql, keys)}
+    outputs = []
+    for candidate, key in zip(candidates, keys, strict=True):
+        output = candidate.output
+        if key in taken:
+            output = with_suffix(output, blake2b(candidate.path, digest_size=5).hexdigest())
+        taken.add(fold(output))
+        outputs.append(output)
+    return outputs
+
+
+def _compare_shared(ledger: Ledger, candidates: Sequence[Candidate]) -> set[int]:
+    """Return the sizes that one of these shares with any other, whose contents are then compared."""
+    files = [candidate.size for candidate in candidates if not is_url(candidate.path)]
+    sql = f"SELECT DISTINCT size FROM job WHERE size IN ({_marks(len(files))})"  # noqa: S608
+    there = {cast("int", size) for (size,) in ledger.rows(sql, files)}
+    among_them = {size for size, number in Counter(files).items() if number > 1}
+    return among_them | {size for size in there if _compare_siblings(ledger, size, 0)}
 
 
 _SHARED = """
