@@ -17,9 +17,10 @@ import pytest
 from anyio.lowlevel import checkpoint
 
 from batcher.emulator.recognizers import echo_text
-from batcher.files import WalkRules, gather, sweep_temporaries, temporaries
+from batcher.files import WalkRules, gather, sweep_temporaries
 from batcher.local_disk import LocalDisk
 from batcher.model import FileBounds, Limits
+from batcher.store import jobs
 from tests.engine_bed import Bed
 from tests.test_engine import at, folder
 from tests.test_faults_ends import Place, silence
@@ -49,8 +50,8 @@ class Real(Bed):
 
     def renew(self) -> None:
         """Be what a new command of the same words is: tidy up, and look for the inputs anew."""
-        temporaries._in_use.clear()  # what another process was writing
-        sweep_temporaries(self.out)
+        written = [str(output) for (output,) in self.rows(jobs._BEING_WRITTEN)] if self.path.exists() else []
+        sweep_temporaries({(self.out / output).parent for output in written})
         inputs = gather([str(self._folder / name) for name in self.inputs])
         rules = WalkRules(out=os.fsencode(self.out))
         self.disk = LocalDisk(  # type: ignore[assignment]

@@ -111,6 +111,7 @@ def _batch(place: Place, api: str) -> Iterator[Check]:
         return
     try:
         with open_reader(place.db) as reader:
+            reader.check_whole()
             counts, extras, (sent_through, there) = reader.counts(), reader.extras(), reader.at_service()
     except UsageError as error:
         yield Check("bad", f"batch: {error}", error.hint, error.exit_code)

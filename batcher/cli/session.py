@@ -36,6 +36,7 @@ from batcher.local_disk import LocalDisk
 from batcher.model import LIMITED, Job, Limits
 from batcher.service import Service
 from batcher.stages.context import Plan
+from batcher.store import jobs
 from batcher.store.db import Database, open_database
 from batcher.store.table import Table
 from batcher.text import show_path
@@ -119,13 +120,14 @@ def _sorted_error(group: BaseExceptionGroup[BaseException]) -> BatcherError:
 
 async def _conduct(order: Order, display: Display, clock: SystemClock, outcome: Outcome) -> None:
     disk = _MeteredDisk(order, display.meter)
-    await offload(sweep_temporaries, order.place.out)
     async with _open_table(order.place.db) as database, _open_service(order) as connection:
+        table = Table(database, clock)
+        await _sweep_temporaries(table, order.place)
         service = _WatchedService(connection, display.meter)
         engine = Engine(
             clock=clock,
             dice=Dice(),
-            table=Table(database, clock),
+            table=table,
             service=service,
             disk=disk,
             plan=order.plan,
@@ -233,6 +235,13 @@ def _changed_at(path: Path) -> int:
         return path.stat().st_mtime_ns
     except OSError:  # being replaced; the next look sees the new one
         return 0
+
+
+async def _sweep_temporaries(table: Table, place: Place) -> None:
+    """Remove what a killed process left where it was writing."""
+    outputs = await table.transact(jobs.being_written)
+    directories = {(place.out / output).parent for output in outputs}
+    await offload(sweep_temporaries, [place.state, *directories])
 
 
 async def _end_in_time(engine: Engine, seconds: float | None) -> None:

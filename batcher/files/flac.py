@@ -19,7 +19,7 @@ from batcher.errors import MachineRefuses, SourceError
 from batcher.files.offload import offload
 from batcher.files.reasons import why
 from batcher.files.recording import READ_FLAGS
-from batcher.files.temporaries import forget_temporary, open_temporary
+from batcher.files.temporaries import open_temporary
 
 RATE = 16_000  #: samples a second at most; speech has nothing above what they carry
 PACKETS_AT_A_TIME = 200  #: a few milliseconds' work to a few hundred: a stop never waits longer
@@ -56,7 +56,6 @@ class _Conversion:
         self._open = ExitStack()
         try:
             self.target, copy = _new_file(directory)
-            self._open.callback(forget_temporary, self.target.name)
             self._open.callback(self.target.unlink, missing_ok=True)
             self._open.enter_context(copy)
             self._files = self._open.enter_context(ExitStack())

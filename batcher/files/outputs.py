@@ -15,7 +15,7 @@ from threading import Lock
 
 from batcher.errors import BatcherError, MachineRefuses
 from batcher.files.reasons import why
-from batcher.files.temporaries import forget_temporary, open_temporary
+from batcher.files.temporaries import open_temporary
 from batcher.killpoints import reach
 from batcher.text import show_path, show_text
 
@@ -209,13 +209,11 @@ def _place(directory: int, temporary: str, name: str, replace: bool) -> None:
     except BaseException:
         _discard(directory, temporary)
         raise
-    forget_temporary(temporary)
 
 
 def _discard(directory: int, temporary: str) -> None:
     with suppress(OSError):  # the first refusal is the one to tell of; a sweep gets what stays
         os.unlink(temporary, dir_fd=directory)
-    forget_temporary(temporary)
 
 
 def _link(directory: int, temporary: str, name: str) -> bool:

@@ -219,6 +219,14 @@ def mark_stuck(ledger: Ledger, job: Job) -> None:
     ledger.rows("UPDATE job SET stuck_at = ? WHERE id = ? AND state = ?", (ledger.now, job.id, job.state))
 
 
+_BEING_WRITTEN = "SELECT output FROM job WHERE state IN ('stored', 'rendering')"
+
+
+def being_written(ledger: Ledger) -> list[str]:
+    """Return the outputs (without their formats' endings) that a process may have been writing when it ended."""
+    return [cast("str", output) for (output,) in ledger.rows(_BEING_WRITTEN)]
+
+
 def want_cancel(ledger: Ledger, job: Job) -> None:
     """Have a job cancelled as soon as it is in a state that can be."""
     ledger.rows("UPDATE job SET cancel_wanted = 1 WHERE id = ?", (job.id,))

@@ -175,6 +175,15 @@ class Reader:
         rows = cast("list[tuple[str, int, int, int]]", self._rows(_TALLY))
         return Counts({State(state): Sum(*sums) for state, *sums in rows if sums[0]})
 
+    def check_whole(self) -> None:
+        """Look through the whole table; some seconds for a gigabyte. Raises UsageError if it is damaged."""
+        ((verdict,),) = self._rows("PRAGMA quick_check(1)")
+        if verdict != "ok":
+            raise UsageError(
+                f"the job table is damaged: {verdict}",
+                hint="Keep a copy of it with its -wal file, and put one from before in its place.",
+            )
+
     def batch(self) -> tuple[str, int, int] | None:
         """Return the batch's id, when it was made (UTC milliseconds), and how often it was run."""
         rows = self._rows(_BATCH)
