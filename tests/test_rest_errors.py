@@ -120,10 +120,10 @@ def test_a_refusal_for_room_says_nothing_about_the_pace(message: str) -> None:
 
 
 @pytest.mark.parametrize("message", ["", "Slow down.", "<html>429</html>"])
-def test_a_429_that_nobody_knows_means_both(message: str) -> None:
-    """Less is held and less is asked, until it is known better."""
+def test_a_429_that_nobody_knows_may_mean_both(message: str) -> None:
+    """Less is held, and nothing is asked for a while."""
     assert sort(429, OTHER, message, Verb.SUBMIT) is FULL
-    assert (is_about_pace(message), is_about_room(message)) == (True, True)
+    assert (is_about_pace(message), is_about_room(message)) == (False, False)
 
 
 @pytest.mark.parametrize("error_type", sorted(ACCOUNT_TYPES))

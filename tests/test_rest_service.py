@@ -15,6 +15,7 @@ from batcher.service import Submission, rest, rest_http
 from batcher.service.rest import CREATE_TRIES, politeness
 from batcher.service.rest_budget import Bucket
 from tests.emulator_tools import BrokenTape, Tape
+from tests.grpc_tools import Sealing
 from tests.rest_tools import (
     KEY,
     Script,
@@ -237,14 +238,15 @@ async def test_a_pace_that_stays_refused_is_told(monkeypatch: pytest.MonkeyPatch
     ],
     ids=str,
 )
-async def test_only_a_refusal_for_the_pace_slows_the_requests(
+async def test_only_a_refusal_that_may_be_for_the_pace_keeps_requests_waiting(
     answer: httpx.Response, pauses: list[float | None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A text that nobody knows slows them too; the wait that the service names is kept."""
+    """A text that nobody knows has them wait; the wait that the service names is kept."""
     script, noted = Script(), list[float | None]()
     script.add("DELETE /files/file-1", answer)
     account = service(script)
-    monkeypatch.setattr(account._client.budget, "refused", lambda _bucket, pause: noted.append(pause))
+    for heed in ("refused", "pause"):
+        monkeypatch.setattr(account._client.budget, heed, lambda _bucket, pause: noted.append(pause))
     await failure(account.delete("/file-1"))
     assert noted == pauses
 
@@ -375,3 +377,14 @@ async def test_requests_carry_the_key_and_nothing_shows_it() -> None:
 def test_a_tenth_of_the_requests_is_spent_on_surveys(per_minute: int, seconds: float) -> None:
     """Whatever the pace, nine in ten move jobs; and nobody looks more often than twice a second."""
     assert politeness(per_minute) == pytest.approx(seconds)
+
+
+async def test_who_waits_for_the_turn_of_a_transcription_is_not_sealed() -> None:
+    """Nothing of it can have been accepted: a kill or a stop now costs nothing, and the upload is taken back."""
+    script = accepting()
+    account = service(script)
+    account._client.budget.pause(Bucket.TRANSCRIPTIONS, 60)
+    sealing = Sealing()
+    with anyio.move_on_after(0.05):
+        await account.submit(sent(), sealing)
+    assert (sealing.count, script.seen) == (0, ["POST /files", "DELETE /files/file-1"])

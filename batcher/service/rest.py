@@ -146,6 +146,7 @@ class RestService:
         config = transcription_config(submission.options, self._webhook)
         file = "" if submission.audio_url else await self._upload(submission)
         try:
+            await self._client.turn_to_create()  # before the seal: who only waits has sent nothing yet
             await seal()
         except BaseException:
             await self._forget(file)
@@ -180,6 +181,7 @@ class RestService:
                 if error.kind is not Kind.RATE or tries == CREATE_TRIES:
                     raise
             tries += 1
+            await self._client.turn_to_create()
 
     async def _create_once(self, submission: Submission, config: CreateTranscriptionConfig, file: str) -> str:
         with self._sorted(Verb.SUBMIT_SEALED), self._listing.transcriptions.change():

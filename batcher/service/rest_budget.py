@@ -19,6 +19,7 @@ MINUTE = 60.0
 BURST_SHARE = 0.5  #: of a minute's requests may go at once; the rest is spread
 WINDOW = 61.0  #: seconds that hold a minute's requests at most; on their way some fall behind others by up to a second
 LEAST_PER_MINUTE = 6.0  #: however often the service refuses
+USUAL_PER_MINUTE = 200.0  #: what a client may be expected to be allowed
 RECOVERY_SECONDS = 300.0  #: in which a pace that was halved doubles again
 REFUSALS_COUNT_ONCE = 10.0  #: refusals within so many seconds are one: their requests were already on the way
 PAUSE_SECONDS = 10.0  #: how long nothing is sent after a refusal that says no time itself
@@ -60,7 +61,8 @@ class Pace:
     """One bucket: when the next request may go. Times are seconds of whatever clock the caller has.
 
     `per_minute` is what the settings allow, 0 is no limit of ours. No minute holds more, and no moment more than the
-    burst. A refusal halves what is allowed or what was sent in the minute before it, whichever is less.
+    burst. A refusal halves what is allowed or what was sent in the minute before it, whichever is less; few requests
+    are no measure, because a refusal among them is about what other clients sent.
     """
 
     per_minute: float
@@ -92,14 +94,18 @@ class Pace:
         self._sent.append(now)
         self._window.append(now)
 
-    def refused(self, now: float, pause: float | None = None) -> None:
-        """Note that the service refused for the pace; `pause` is how many seconds it asked for, if it did."""
+    def pause(self, now: float, asked: float | None = None) -> None:
+        """Note that the service refused for something; `asked` is how many seconds it asked for, if it did."""
         self._refill(now)
-        asked = PAUSE_SECONDS if pause is None else min(max(pause, 1.0), LONGEST_PAUSE)
-        self._quiet_until = max(self._quiet_until, now + asked)
+        seconds = PAUSE_SECONDS if asked is None else min(max(asked, 1.0), LONGEST_PAUSE)
+        self._quiet_until = max(self._quiet_until, now + seconds)
+
+    def refused(self, now: float, asked: float | None = None) -> None:
+        """Note that the service refused for the pace."""
+        self.pause(now, asked)
         if now - self._refused_at > REFUSALS_COUNT_ONCE:
             self._refused_at = now
-            self._limit = max(LEAST_PER_MINUTE, min(self._limit, float(len(self._sent))) / 2)
+            self._limit = max(LEAST_PER_MINUTE, min(self._limit, max(len(self._sent), USUAL_PER_MINUTE)) / 2)
             self._window.clear()
         self._tokens = 0.0
 
@@ -151,6 +157,10 @@ class Budget:
     def refused(self, bucket: Bucket, pause: float | None = None) -> None:
         """Note that the service refused a request for the pace; see `Pace.refused`."""
         self._lines[bucket].pace.refused(anyio.current_time(), pause)
+
+    def pause(self, bucket: Bucket, pause: float | None = None) -> None:
+        """Note that the service refused a request for what may be the pace; see `Pace.pause`."""
+        self._lines[bucket].pace.pause(anyio.current_time(), pause)
 
     @property
     def pace(self) -> float:

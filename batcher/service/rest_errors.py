@@ -100,7 +100,7 @@ _LIKE = {405: 404, 410: 404, 421: 503, 425: 503, 520: 502, 521: 502, 522: 502, 5
 
 def sort(status: int, error_type: str, message: str, verb: Verb) -> Kind:
     """Return what an answer means for a call of `verb`; see `BROKEN` and `UNREADABLE` for calls without one."""
-    if status == TOO_MANY and not is_about_room(message):
+    if status == TOO_MANY and is_about_pace(message):
         return Kind.RATE
     if verb is Verb.SUBMIT_SEALED and _FILE_GONE.search(message):
         return Kind.UNCERTAIN  # somebody deleted the upload: not the recording's fault, and like `file_not_found`
@@ -119,13 +119,13 @@ def _family(status: int) -> int:
 
 
 def is_about_pace(message: str) -> bool:
-    """Tell whether a 429 says, or may mean, that requests came too fast. A text nobody knows may mean both."""
-    return bool(_PACE.search(message)) or not _ROOM.search(message)
+    """Tell whether a 429 says that requests came too fast."""
+    return bool(_PACE.search(message))
 
 
 def is_about_room(message: str) -> bool:
-    """Tell whether a 429 says, or may mean, that the account is full. A text nobody knows may mean both."""
-    return not _PACE.search(message)
+    """Tell whether a 429 says that the account is full. A text nobody knows may mean this or the pace."""
+    return bool(_ROOM.search(message)) and not is_about_pace(message)
 
 
 def hint(status: int, error_type: str) -> str:

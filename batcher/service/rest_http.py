@@ -25,7 +25,7 @@ from soniox.errors import SonioxAPIError, SonioxError
 from batcher import __version__
 from batcher.errors import UsageError
 from batcher.service.rest_budget import Bucket, Budget, Urgency
-from batcher.service.rest_errors import TOO_MANY, is_about_pace
+from batcher.service.rest_errors import TOO_MANY, is_about_pace, is_about_room
 from batcher.service.shared import Key, authority, is_loopback, split_host
 
 HOSTS = {
@@ -108,12 +108,16 @@ class Client(AsyncSonioxClient):
         data: Mapping[str, Any] | None = None,
         files: Mapping[str, Any] | None = None,
     ) -> httpx.Response:
-        """Make a request when its turn comes, and return its answer. Raises SonioxAPIError unless it is a success."""
+        """Make a request when its turn comes, and return its answer. Raises SonioxAPIError unless it is a success.
+
+        The turn of a new transcription is the caller's to wait for, because the seal comes between.
+        """
         manner = manner_of(method, path)
         request = self._http_client.build_request(
             method, path, params=params, json=json, data=data, files=files, timeout=_timeout(manner.silence)
         )
-        await self.budget.turn(manner.bucket, manner.urgency)
+        if manner.urgency is not Urgency.CREATE:
+            await self.budget.turn(manner.bucket, manner.urgency)
         with anyio.fail_after(manner.whole):
             response = await self._exchange(request, manner.bucket, manner.most)
         if method == "DELETE" and response.content:
@@ -132,6 +136,10 @@ class Client(AsyncSonioxClient):
         """Wait until a file may be sent."""
         await self.budget.turn(Bucket.FILES, Urgency.UPLOAD)
 
+    async def turn_to_create(self) -> None:
+        """Wait until a transcription may be asked for."""
+        await self.budget.turn(Bucket.TRANSCRIPTIONS, Urgency.CREATE)
+
     async def _exchange(self, request: httpx.Request, bucket: Bucket, most: int) -> httpx.Response:
         answer = await self._http_client.send(request, stream=True)
         try:
@@ -141,9 +149,16 @@ class Client(AsyncSonioxClient):
         if response.is_success:
             return response
         refusal = _refusal(response)
-        if response.status_code == TOO_MANY and is_about_pace(words_of(refusal)):
-            self.budget.refused(bucket, _retry_after(response))
+        if response.status_code == TOO_MANY:
+            self._slow_down(bucket, words_of(refusal), _retry_after(response))
         raise refusal
+
+    def _slow_down(self, bucket: Bucket, words: str, pause: float | None) -> None:
+        """Heed a 429: one about the pace slows down; one that may be about anything only pauses."""
+        if is_about_pace(words):
+            self.budget.refused(bucket, pause)
+        elif not is_about_room(words):
+            self.budget.pause(bucket, pause)
 
 
 def _timeout(silence: float | None) -> httpx.Timeout:
