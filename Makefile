@@ -4,8 +4,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+AUDIT := $(VENV)/audit
 
-.PHONY: help test lint types unit demo sim bench mutants crash powercut clean format
+.PHONY: help test lint types unit demo sim bench mutants crash powercut audit clean format
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -45,6 +46,22 @@ bench: $(STAMP) ## what uploads cost, measured side by side
 
 mutants: $(STAMP) ## break each guard and let the simulated nights find it
 	$(BIN)/python -m tests.mutants $(NAME)
+
+# Whatever is not an answer is told as one line and a failure: silence must not pass for "nothing known".
+audit: $(STAMP) ## known vulnerabilities of the tested versions; needs internet
+	@$(BIN)/pip-audit --version >/dev/null 2>&1 \
+		|| $(BIN)/python -m pip install --quiet --disable-pip-version-check --retries 1 --timeout 15 \
+			--constraint constraints.txt pip-audit 2>$(AUDIT).log \
+		|| { echo "not audited: pip-audit cannot be installed: $$(tail -n 1 $(AUDIT).log)"; exit 2; }
+	@rm -f $(AUDIT).txt; \
+	if $(BIN)/pip-audit --strict --requirement constraints.txt --no-deps --disable-pip --timeout 10 \
+		--progress-spinner off --format columns --output $(AUDIT).txt 2>$(AUDIT).log; then \
+		echo "no known vulnerabilities in the $$(grep -c '==' constraints.txt) tested versions"; \
+	elif [ -s $(AUDIT).txt ]; then \
+		cat $(AUDIT).txt; exit 1; \
+	else \
+		echo "not audited: the source of known vulnerabilities gave no usable answer: $$(tail -n 1 $(AUDIT).log)"; exit 2; \
+	fi
 
 format: $(STAMP) ## let ruff write the format
 	$(BIN)/ruff format .

@@ -15,7 +15,7 @@ from batcher.model import Limits
 from batcher.options import Options
 from batcher.stages.context import Plan
 from batcher.states import State
-from tests.simulation.life import Life, draw_end
+from tests.simulation.life import End, Life, draw_end
 from tests.simulation.moods import MARKS
 from tests.simulation.world import File, World
 
@@ -45,6 +45,8 @@ class Batch:
         self.claimed_at = 0.0
         self.cancelled: set[int] = set()  #: jobs that somebody gave up
         self.touched: dict[bytes, float] = {}  #: recordings that changed, vanished or were denied, and when last
+        self.claims: dict[tuple[int, int], int] = {}  #: when each attempt of a job was claimed, by the service's clock
+        self.looks: list[tuple[int, int]] = []  #: complete surveys, as when they began and were answered, by the same
         self.versions: dict[tuple[bytes, int], bytes] = {}
         for number in range(recordings):
             self.put(f"/in/{number:03}.wav".encode(), self._content())
@@ -81,15 +83,21 @@ class Batch:
         for number in range(MOST_LIVES):
             if number:
                 await anyio.sleep(self._pause())
-            if await self._one_life(number) == "ended":
+            end = self._draw_end()
+            if await self.one_life(end if number < self.night.story.ends else None) == "ended":
                 self.ended = True
                 return
         self.night.violated(f"{self.name} does not come to an end")
 
-    async def _one_life(self, number: int) -> str:
-        story, chance = self.night.story, self.dice.stream("ends")
-        end = draw_end(chance, len(self.versions), stops="stops" in story.kinds)
-        self.life = Life(self, end if number < story.ends and not self.night.weather.calm else None)
+    def _draw_end(self) -> End:
+        kinds = self.night.story.kinds
+        end = draw_end(self.dice.stream("ends"), len(self.versions), stops="stops" in kinds)
+        apart = self.dice.stream("stranded")
+        return End("stranded", apart.randrange(10, 3_000)) if "stranded" in kinds and apart.random() < 0.5 else end
+
+    async def one_life(self, end: End | None = None) -> str:
+        """Run batcher once, and return how that ended. `end` says how it is to end before its time."""
+        self.life = Life(self, None if self.night.weather.calm else end)
         self.began = anyio.current_time()
         self.night.note(f"{self.name} starts, its clock {self.skew_ms / 1000:+.0f} s")
         how = await self.life.run()
@@ -110,6 +118,8 @@ class Batch:
         rows = conn.execute("SELECT id, state, attempt FROM job").fetchall()
         self.states = {job: State(state) for job, state, _ in rows}
         self.attempts = {job: attempt for job, _, attempt in rows}
+        for attempt in self.attempts.items():
+            self.claims.setdefault(attempt, self.night.world.now())
         self.counts = Counter(self.states.values())
         self.claimed_at = anyio.current_time()
 

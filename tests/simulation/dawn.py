@@ -11,7 +11,7 @@ from batcher.reference import parse
 from batcher.stages.context import Plan
 from batcher.states import FINAL_STATES, NEXT, Event, State
 from tests.simulation.batch import Batch, digest_of
-from tests.simulation.moods import may_fail
+from tests.simulation.moods import ODD, may_fail
 from tests.simulation.world import FLAC
 
 if TYPE_CHECKING:
@@ -22,7 +22,19 @@ Row = tuple[int, bytes, int, int, str, bytes, str, str, str]
 
 #: What may make the refusal of a submission for quota nobody's mistake.
 #: Even a limit that batcher is told of is news to the uploads that are on their way.
-EXPLAINS_REFUSALS = {"quota", "quota unannounced", "strangers", "siblings", "late", "lost", "slow", "lists", "cut"}
+EXPLAINS_REFUSALS = {
+    "quota",
+    "quota unannounced",
+    "strangers",
+    "siblings",
+    "late",
+    "overdue",
+    "torsos",
+    "lost",
+    "slow",
+    "lists",
+    "cut",
+}
 
 
 def check_dawn(night: "Night") -> None:
@@ -77,8 +89,29 @@ def _explained(night: "Night", batch: Batch, row: Row, content: bytes) -> bool:
     if state == State.FAILED and cause == Cause.VANISHED:
         return bool(night.oracle.vanished)
     if state == State.FAILED and cause == Cause.SERVICE:
-        return failing or _tried_often(batch, job) or ("file_not_found" in reason and bool(night.oracle.vanished))
+        return (
+            failing
+            or _inconvertible(batch, content)
+            or _cut_short(night, batch, content)
+            or _tried_often(batch, job)
+            or ("file_not_found" in reason and bool(night.oracle.vanished))
+        )
     return state == (State.SKIPPED if unsuitable else State.DONE) and (state != State.DONE or not failing)
+
+
+def _inconvertible(batch: Batch, content: bytes) -> bool:
+    """Tell whether the service could not decode a recording, and nobody could read it in order to convert it."""
+    names = {path for (path, _), each in batch.versions.items() if each == content}
+    return content.startswith(ODD) and not names.isdisjoint(batch.touched)
+
+
+def _cut_short(night: "Night", batch: Batch, content: bytes) -> bool:
+    """Tell whether a sealed upload of a recording ended without its end mark: the service shows it as failed."""
+    digest, sealed = digest_of(content), set(batch.rows("SELECT job, attempt FROM history WHERE event = 'seal'"))
+    return any(
+        came == digest and each.batch == batch.id and (each.job, each.attempt) in sealed
+        for each, came in night.oracle.torsos
+    )
 
 
 def _tried_often(batch: Batch, job: int) -> bool:
@@ -93,7 +126,7 @@ def _tried_often(batch: Batch, job: int) -> bool:
 def _check_output(night: "Night", batch: Batch, output: str, content: bytes) -> None:
     document = json.loads(batch.world.outputs.get(f"{output}.json", b"{}"))
     text, sent = document.get("text"), (content, FLAC + content)
-    if text not in [echo_text(digest_of(each)) for each in sent] or f"{output}.txt" not in batch.world.outputs:
+    if all(text != echo_text(digest_of(each)) for each in sent) or f"{output}.txt" not in batch.world.outputs:
         night.lost(f"{output} has not the transcript of its audio")
 
 

@@ -189,6 +189,7 @@ def _requests(night: "Night", chance: Random) -> Iterator[float]:
         request = Request("cancel" if chance.random() < 0.6 else "retry", jobs)
         batch.cancelled.update(jobs if request.verb == "cancel" else ())
         batch.world.requests[f"{serial:05}"] = request
+        batch.world.left.ring()
         serial += 1
         night.happened[request.verb] += 1
 

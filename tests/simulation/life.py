@@ -34,13 +34,15 @@ WHO: ContextVar["Life | None"] = ContextVar("who", default=None)
 
 LEAVING_SECONDS = DRAIN_SECONDS + 10  #: how long a stopped run may take to end
 SECOND_SIGNAL = 5.0
+STRANDED_SECONDS = 60.0  #: for how long at most a process knows the outage in which it is killed
+LONGEST_OUTAGE = 2 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
 class End:
     """How a life is to end before its time: after so many named points, or so many steps of the loop."""
 
-    how: str  #: `point`, `await`, `stop`, `stop twice`
+    how: str  #: `point`, `await`, `stop`, `stop twice`, `stranded`
     count: int
 
 
@@ -77,6 +79,7 @@ class Life:
         self.dead = False
         self.stopped_at: float | None = None
         self.engine: Engine | None = None
+        self.sending: list[anyio.CancelScope] = []  #: uploads under way, as they were begun
         self._night = batch.night
         self._end = end
         self._points = end.count if end is not None and end.how == "point" else None
@@ -90,7 +93,9 @@ class Life:
             conn, database = open_inline(self.batch.path)
             with closing(conn), self._scope:
                 self.batch.resume(conn)
-                how = await self._work(_Mortal(_Refusing(conn, self.batch.world), database._run, self))
+                fills = "full" in self._night.story.kinds
+                disk = _Refusing(conn, self.batch.world) if fills else conn
+                how = await self._work(_Mortal(disk, database._run, self))
         except BaseException:
             if not self.dead:
                 raise
@@ -143,7 +148,7 @@ class Life:
         night.note(f"{self.batch.name} stopped: {reason}")
         if isinstance(reason, MachineRefuses) and "full" in kinds:
             return "refused"
-        away = {"money", "outage", "bursts", "lost", "lists", "slow", "late"}
+        away = {"money", "outage", "stranded", "bursts", "lost", "lists", "slow", "late", "overdue"}
         if not (isinstance(reason, AccountRefused) and away.intersection(kinds)):
             night.violated(f"stopped: {reason!r}")
         return "stopped"
@@ -170,6 +175,8 @@ class Life:
             return
         if self._end.how == "await":
             self._die("any await")
+        elif self._end.how == "stranded":
+            self._strand()
         else:
             self._stop(twice=self._end.how == "stop twice")
 
@@ -183,10 +190,20 @@ class Life:
             delay = self.batch.dice.stream("signal").uniform(0, SECOND_SIGNAL)
             running_loop().call_later(delay, self._die, "second signal")
 
+    def _strand(self) -> None:
+        """Let the service go away, and kill this process before it has seen much of that."""
+        chance = self.batch.dice.stream("stranded")
+        delay, longer = chance.uniform(0, STRANDED_SECONDS), chance.choice((1.0, 200.0, LONGEST_OUTAGE))
+        self._night.note(f"the service goes away from {self.batch.name}")
+        self._night.weather.strike(delay + longer)
+        running_loop().call_later(delay, self._die, "in an outage")
+
     def _die(self, name: str) -> None:
         if self.batch.life is not self or self.dead:
             return
         self.dead = True
+        for scope in list(self.sending):  # in their order; the stages' own scope knows none
+            scope.cancel()
         self._night.kills[name] += 1
         self._night.note(f"{self.batch.name} killed at {name}")
         self._scope.cancel()
@@ -195,7 +212,7 @@ class Life:
 class _Mortal(Database):
     """The database of a process that may be gone: then nothing is written any more."""
 
-    def __init__(self, conn: "_Refusing", run: object, life: Life) -> None:
+    def __init__(self, conn: "sqlite3.Connection | _Refusing", run: object, life: Life) -> None:
         super().__init__(conn, run)  # type: ignore[arg-type]
         self._life = life
 
@@ -248,13 +265,23 @@ class _Line:
     async def submit(self, submission: Submission, seal: Seal) -> str:
         """Submit."""
         self._life.alive()
-        return await self._service.submit(submission, seal)
+        with anyio.CancelScope() as scope:
+            self._life.sending.append(scope)
+            try:
+                return await self._service.submit(submission, seal)
+            finally:
+                self._life.sending.remove(scope)
+        raise Killed
 
     async def survey(self, *, thorough: bool = True) -> Survey:
         """Survey, and tell the oracle that an answer came."""
         self._life.alive()
+        night, batch = self._life._night, self._life.batch
+        began = night.world.now()
         survey = await self._service.survey(thorough=thorough)
-        self._life._night.oracle.answered()
+        night.oracle.answered()
+        if survey.complete:
+            batch.looks.append((began, night.world.now()))
         return survey
 
     async def fetch(self, remote: str) -> Transcript:

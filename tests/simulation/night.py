@@ -11,7 +11,7 @@ from anyio.abc import TaskGroup
 from batcher.clock import Dice
 from batcher.emulator.account import Account
 from batcher.emulator.core import Core
-from batcher.emulator.knobs import Knobs, Order, RestKnobs
+from batcher.emulator.knobs import Knobs, NoEof, Order, RestKnobs
 from batcher.emulator.rest_account import RestAccount
 from batcher.model import Limits
 from batcher.service.rest import politeness
@@ -22,6 +22,7 @@ from tests.simulation.happenings import HAPPENINGS, happen, settle_down
 from tests.simulation.life import installed, reach
 from tests.simulation.liveness import Watch, check_outages
 from tests.simulation.moods import Moods
+from tests.simulation.morning import MORNING_SECONDS, Morning, wake
 from tests.simulation.oracle import Oracle
 from tests.simulation.rest import POLL_SECONDS, Wire, open_face
 from tests.simulation.story import Story
@@ -50,6 +51,7 @@ class Night:
         self.wire: Wire | None = None
         self.foreign: list[str] = []  #: ids of what other clients hold
         self.owners: dict[str, Batch] = {}  #: by the batch's id
+        self.morning: Morning | None = None  #: when the night is over and everything should be
         self._draw()
         self.oracle = Oracle(self)
         self.core.watch(self.oracle.changed)
@@ -62,7 +64,7 @@ class Night:
         """Draw the service and the weather."""
         story, chance = self.story, self.dice.stream("knobs")
         self.horizon = chance.choice((0.2, 0.5, 1.0, 3.0)) * HOUR  #: when the turmoil ends
-        self.patience, page = chance.choice((5.0, 60.0)), chance.choice((6, 40, PAGE))
+        self.patience, page = chance.choice((20.0, 60.0)), chance.choice((6, 40, PAGE))
         self.page = page if "lists" in story.kinds else PAGE
         self.weather = Weather(story, self.dice, self.world, self.horizon)
         self.pace = draw_pace(self.dice)
@@ -81,6 +83,7 @@ class Night:
             parallel=chance.choice((None, None, 2, 10)),
             refuse_after_bytes=chance.random() < 0.3,
             delete_while_transcribing=chance.random() < 0.2,
+            no_eof=NoEof.FAILED if "torsos" in story.kinds else NoEof.NOTHING,
             order=chance.choice(list(Order)),
             list_lag_ms=self.list_lag_ms,
             trace=0,
@@ -129,6 +132,10 @@ class Night:
                 await self._live()
             if scope.cancelled_caught:
                 self.violated(f"not over {LIVE_SECONDS / HOUR:.0f} hours after the turmoil")
+            with anyio.move_on_after(MORNING_SECONDS) as scope:
+                await wake(self)
+            if scope.cancelled_caught:
+                self.violated("the morning after does not come to an end")
 
     async def _live(self) -> None:
         async with anyio.create_task_group() as others:

@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -9,12 +10,14 @@ from batcher.emulator.account import Account
 from batcher.emulator.objects import Failure, File
 from batcher.emulator.rest_account import RestAccount
 from batcher.emulator.rest_objects import RestFile, RestJob
+from batcher.judgement import Settle
 from batcher.model import RemoteStatus
 from batcher.reference import Reference, parse
 from batcher.states import NEXT, PENDING_STATES, Event, State
 from batcher.store.table import Move
 from tests.simulation.batch import Batch
 from tests.simulation.life import WHO
+from tests.simulation.weather import LATE_MS, STALE_MS
 
 if TYPE_CHECKING:
     from tests.simulation.night import Night
@@ -48,6 +51,8 @@ class Oracle:
         self.paid: dict[tuple[str, bytes], list[Paid]] = {}  #: by batch and content
         self.recovered = 0  #: uploads whose answer was lost, found again
         self.duplicated = 0
+        self.excused = 0  #: duplicated as written: what they double was in no list for longer than the settle time
+        self.torsos: list[tuple[Reference, bytes]] = []  #: uploads cut short that stayed, with the digest of what came
         self.avoidable = 0  #: of them those that a look-up could have told of
         self.over = 0
         self.lowered_at = -math.inf  #: when batcher was last told of other limits
@@ -68,7 +73,10 @@ class Oracle:
         batch.counts[known] -= move.job in batch.states
         batch.counts[move.target] += 1
         batch.states[move.job], batch.attempts[move.job] = move.target, move.attempt
+        if night.morning is not None:
+            night.morning.moved.append(move)
         if move.event is Event.CLAIMED:
+            batch.claims[move.job, move.attempt] = night.world.now()
             self._claimed(batch)
         self.recovered += move.event is Event.ADOPTED
 
@@ -120,6 +128,10 @@ class Oracle:
         night.note(f"service accepted {reference}")
         if isinstance(item, RestFile):
             return  # it costs nothing: its transcription will be asked for, or it is deleted
+        if isinstance(item.outcome, Failure):
+            self.torsos.append((reference, item.audio.digest))
+            night.happened["torso"] += 1
+            return  # it was cut short before its end mark, and is not transcribed
         limits = account.limits
         if account.pending > limits.pending or account.stored > limits.stored:
             self.over += 1
@@ -137,18 +149,43 @@ class Oracle:
         unspent = [each for each in before if not (each.failed or each.vanished or each.given_up)]
         if not unspent and not (before and batch.has_transcript(item.audio.digest)):
             return
+        seen = not all(self._unseen(batch, reference, each) for each in unspent or before)
+        if unspent and not seen:
+            self.excused += 1
+            return
         self.duplicated += 1
-        settle = self._night.story.settle_s * 1000
-        seen = any(each.item.visible <= each.item.created + settle for each in before)
         self.avoidable += seen
         earlier = ", ".join(f"{each.reference.attempt} of job {each.reference.job}" for each in unspent or before)
         told = "a look-up could have told" if seen else "no look-up could have told"
         self._night.violated(f"paid twice, {told}: {reference}, before it {earlier}")
 
+    def _unseen(self, batch: Batch, reference: Reference, earlier: Paid) -> bool:
+        """Tell whether an earlier submission was late beyond what is promised, and in no list when it was sent again.
+
+        A job that was sent again does not go back to what shows up of the attempt before.
+        """
+        job, attempt = earlier.reference.job, earlier.reference.attempt
+        again = [at for (each, number), at in batch.claims.items() if each == job and number > attempt]
+        claimed = min([batch.claims[reference.job, reference.attempt], *again])
+        settle = Settle(self._night.story.settle_s * 1000)
+        settled = claimed - earlier.item.created >= settle.wait_ms + settle.apart_ms
+        return settled and self.overdue(earlier.item, [look for look in batch.looks if look[1] <= claimed])
+
+    def overdue(self, item: Item, looks: Sequence[tuple[int, int]]) -> bool:
+        """Tell whether an object was late beyond what is promised, and none of these looks at the service showed it.
+
+        Bare audio is waited for a shorter time. What a list shows may be old.
+        """
+        promised = LATE_MS if isinstance(item, RestFile) else self._night.story.settle_s * 1000
+        listed = item.visible + self._night.list_lag_ms + STALE_MS
+        return item.visible - item.created > promised and all(began < listed for began, _ in looks)
+
     def _deleted(self, batch: Batch, reference: Reference, item: Item) -> None:
         caller, night = WHO.get(), self._night
         state, attempt = batch.states.get(reference.job), batch.attempts.get(reference.job)
         night.note(f"service deleted {reference} ({type(item).__name__})")
+        if night.morning is not None:
+            night.morning.deleted.append(item)
         if caller is None or caller.batch is not batch:
             night.violated(f"{reference} was deleted by somebody else")
         paid = self._by_item.get(item.id)

@@ -180,9 +180,10 @@ class _Exchange:
             "exchange": self,
         }
 
-    async def travel(self) -> None:
-        """Let the time of one way pass."""
-        await anyio.sleep(self._chance.uniform(self._pace.least, self._pace.most) / 2)
+    async def travel(self, content: bytes | bytearray = b"") -> None:
+        """Let the time of one way pass, and that of what is carried."""
+        way = self._chance.uniform(self._pace.least, self._pace.most) / 2
+        await anyio.sleep(way + len(content) / self._pace.bytes_per_second)
 
     async def receive(self) -> Message:
         """Return the request's next bytes; after the last ones or a cut, that the client has gone."""
@@ -195,7 +196,8 @@ class _Exchange:
             self.cut()
             return {"type": "http.disconnect"}
         self._received = chunk is None
-        await self._carry(chunk or b"")
+        if chunk:
+            await anyio.sleep(len(chunk) / self._pace.bytes_per_second)
         return {"type": "http.request", "body": chunk or b"", "more_body": not self._received}
 
     async def send(self, message: Message) -> None:
@@ -207,8 +209,7 @@ class _Exchange:
             return
         self._content += message.get("body", b"")
         if not message.get("more_body", False):
-            await self.travel()
-            await self._carry(self._content)
+            await self.travel(self._content)
             self._answered = True
             self.over.set()
 
@@ -225,6 +226,3 @@ class _Exchange:
         if self._head:
             raise httpx.RemoteProtocolError("the connection ended in the middle of an answer")
         raise httpx.ReadError("the connection ended without an answer")
-
-    async def _carry(self, content: bytes | bytearray) -> None:
-        await anyio.sleep(len(content) / self._pace.bytes_per_second)

@@ -12,6 +12,8 @@ from tests.simulation.world import World
 
 BURST_MS = (5_000, 5_000, 30_000, 240_000)
 LATE_MS = 45_000  #: audio that shows up later than a minute after its upload failed is what nobody waits for
+STALE_MS = 10_000  #: how old at most what a list shows may be
+OVERDUE = 3  #: what nobody waits for shows up after at most so many times the settle time
 MOST = 0.6  #: of the calls of one verb, however unlucky the draw
 
 
@@ -23,10 +25,13 @@ class Weather:
         self.first_answers: dict[float, float] = {}  #: of each outage by its end: when the next listing was answered
         self.calm = False
         self._world = world
-        self._latest_ms = story.settle_s * 800
+        self._settle_ms = story.settle_s * 1000
+        self._overdue, self._torsos = "overdue" in story.kinds, "torsos" in story.kinds
+        self._horizon = horizon
         self._plan = FaultPlan(_spec(story, dice), dice, world)
         self._outages = _outages(dice, horizon) if "outage" in story.kinds else []
-        self._refuses = dice.stream("outage.kind").random() < 0.5
+        # What is cut off from the service leaves no torsos there.
+        self._refuses = dice.stream("outage.kind").random() < 0.5 or self._torsos
 
     def decide(self, verb: Call) -> Fault | None:
         """Return what goes wrong with the next call of `verb`; None: nothing."""
@@ -34,15 +39,32 @@ class Weather:
             return None
         outage = self.outage()
         if outage is None:
-            return self._later(verb, self._plan.decide(verb))
+            return self._otherwise(verb, self._plan.decide(verb))
         self.calls[outage[0]] += 1
         return Fault(Trouble.REFUSED) if self._refuses else Fault(Trouble.LOST_BEFORE)
 
-    def _later(self, verb: Call, fault: Fault | None) -> Fault | None:
-        """Let what is transcribed show up late in lists, but before anybody may take it for absent."""
-        if fault is None or fault.trouble is not Trouble.LATE or verb is not Call.SUBMIT:
-            return fault
-        return replace(fault, ms=fault.ms * self._latest_ms // self._plan.spec.late_ms)
+    def _otherwise(self, verb: Call, fault: Fault | None) -> Fault | None:
+        """Return a fault as these nights have it: recordings are short here, and settle times differ."""
+        if fault is not None and fault.trouble is Trouble.LATE:
+            return self._later(verb, fault)
+        if fault is not None and fault.trouble is Trouble.CUT and self._torsos:
+            return replace(fault, cut_after=fault.cut_after // 4)  # half of them before any audio was sent
+        return fault
+
+    def _later(self, verb: Call, fault: Fault) -> Fault:
+        """Let what is transcribed show up late in lists, but before anybody may take it for absent.
+
+        In some nights most of it shows up only when everybody takes it for absent, and bare audio likewise.
+        """
+        share = fault.ms / self._plan.spec.late_ms
+        if self._overdue and share > 0.2:
+            return replace(fault, ms=int((1 + share * (OVERDUE - 1)) * self._settle_ms))
+        return replace(fault, ms=int(share * 0.8 * self._settle_ms)) if verb is Call.SUBMIT else fault
+
+    def strike(self, seconds: float) -> None:
+        """Let an outage begin now."""
+        now = self._world.read()
+        self._outages.append((now, min(self._horizon, now + seconds)))
 
     def outage(self) -> tuple[float, float] | None:
         """Return the outage that there is now, as when it began and ends."""
@@ -67,17 +89,18 @@ def _outages(dice: Dice, horizon: float) -> list[tuple[float, float]]:
 
 def _spec(story: Story, dice: Dice) -> FaultSpec:
     """Draw the rates: how bad each kind is tonight, and which calls it meets more than others."""
-    chance = dice.stream("weather")
+    chance, apart = dice.stream("weather"), dice.stream("weather apart")
     kinds = ("lost", "late", "cut", "slow", "bursts", "lists", "backwards")
     amount = {kind: 10 ** chance.uniform(-2.5, -0.7) for kind in kinds}
-    burst_ms, delay_ms, stale_ms = chance.choice(BURST_MS), chance.choice((2_000, 20_000, 90_000)), 10_000
+    amount |= {kind: 10 ** apart.uniform(-1.5, -0.7) for kind in ("overdue", "torsos")}  # few nights, so much of it
+    burst_ms, delay_ms = chance.choice(BURST_MS), chance.choice((2_000, 20_000, 90_000))
     amount = {kind: rate if kind in story.kinds else 0.0 for kind, rate in amount.items()}
     burst = amount["bursts"] / (4 if burst_ms < 10_000 else 40)
     rates = Rates(
         lost_before=amount["lost"],
         lost_after=amount["lost"],
-        late=amount["late"] / 2,
-        cut=amount["cut"],
+        late=max(amount["late"], amount["overdue"]) / 2,
+        cut=max(amount["cut"], amount["torsos"]),
         delayed=amount["slow"],
         unavailable=burst,
         internal=burst,
@@ -87,7 +110,7 @@ def _spec(story: Story, dice: Dice) -> FaultSpec:
         backwards=amount["backwards"],
     )
     by_verb = {verb: _scaled(rates, chance.choice((0.0, 1.0, 1.0, 3.0))) for verb in Call}
-    return FaultSpec(rates, by_verb, burst_ms, delay_ms, stale_ms, min(LATE_MS, story.settle_s * 250))
+    return FaultSpec(rates, by_verb, burst_ms, delay_ms, STALE_MS, min(LATE_MS, story.settle_s * 250))
 
 
 def _scaled(rates: Rates, factor: float) -> Rates:

@@ -15,6 +15,7 @@ from batcher.requests import Request
 from batcher.service import CHUNK_BYTES
 from batcher.states import Event
 from batcher.store.admission import Candidate, Examined
+from batcher.wakeup import Wakeup
 
 EPOCH_MS = 1_790_000_000_000
 FLAC = b"fLaC"  #: stands before what was converted
@@ -43,6 +44,7 @@ class World:
     read: Callable[[], float] = lambda: 0.0
     slept: float = 0.0  #: for how many seconds the machine was suspended: timers stood still, clocks did not
     requests: dict[str, Request] = field(default_factory=dict)  #: what `retry` and `cancel` left
+    left: Wakeup = field(default_factory=Wakeup)  #: rung when they leave something
     room: int | None = None  #: how many more writes the disk takes before it is full; None: any number
 
     def now(self) -> int:
@@ -156,7 +158,9 @@ class SimulatedDisk:
         return [name for name in outputs if name not in self._world.outputs]
 
     async def requests(self) -> dict[str, Request]:
-        """Return what a person left."""
+        """Return what a person left, when there is something: a look every second for nothing costs much."""
+        while not self._world.requests:
+            await self._world.left.arm().wait()
         return dict(self._world.requests)
 
     async def drop_request(self, name: str) -> None:
