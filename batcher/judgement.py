@@ -117,12 +117,23 @@ def _judge_held(scene: Scene, job: Job, listed: list[RemoteObject], judgement: J
     if _orphaned(scene, job):
         _judge_orphan(job, judgement)
         return  # the next look decides about its objects, when the job is uncertain or waiting
+    if not mine and job.state is State.UNCERTAIN:
+        mine = _earlier(job, listed)
     if not _in_hand(scene, job) and job.since < scene.began:
         judgement.extras += [r for r in listed if r not in mine[:1] and not _may_be_needed(job, r)]
     if mine and job.state in (State.UNCERTAIN, State.SUBMITTED, State.COMPLETED):
         _judge_present(scene, job, mine[0], judgement)
     elif not mine and job.state in (State.UNCERTAIN, State.SUBMITTED, State.COMPLETED):
         _judge_missing(scene, job, judgement)
+
+
+def _earlier(job: Job, listed: list[RemoteObject]) -> list[RemoteObject]:
+    """Return what an earlier attempt has made of this very recording, though a list had proven that it did not.
+
+    It is paid for; with it the job need not be sent once more, whatever became of its present attempt.
+    """
+    usable = (r for r in listed if _is_of_this_content(job, r))
+    return sorted(usable, key=lambda remote: _worth(job, remote))[:1]
 
 
 def _is_bare(remote: RemoteObject) -> bool:
@@ -184,7 +195,13 @@ def _judge_present(scene: Scene, job: Job, remote: RemoteObject, judgement: Judg
     if job.absent_at is not None and job.state is not State.UNCERTAIN:
         judgement.seen_again.append(job)
     if job.state is State.UNCERTAIN:
-        facts = {"remote": remote.id, "absent_at": None, "not_before": 0, "failures": 0}
+        facts = {
+            "remote": remote.id,
+            "reference": remote.reference,
+            "absent_at": None,
+            "not_before": 0,
+            "failures": 0,
+        }
         judgement.findings.append(Finding(job, Event.ADOPTED, None, facts))
     elif remote.status is RemoteStatus.FAILED:
         detail = remote.error or "the service gave no reason"
@@ -247,10 +264,18 @@ def _adoptable(job: Job, remote: RemoteObject) -> bool:
     reference = parse(remote.reference)
     if reference is None or job.state is not State.WAITING or job.digest is None:
         return False
-    if remote.status is RemoteStatus.FAILED or _is_bare(remote) or not _fingerprint_matches(job, reference):
+    if not _is_of_this_content(job, remote):
         return False
     late = remote.reference == job.reference and job.sealed_at is not None
     return late or reference.attempt > job.attempt
+
+
+def _is_of_this_content(job: Job, remote: RemoteObject) -> bool:
+    """Tell whether an object is, or will be, a transcript of what the job is about now."""
+    reference = parse(remote.reference)
+    if reference is None or remote.status is RemoteStatus.FAILED or _is_bare(remote):
+        return False
+    return _fingerprint_matches(job, reference)
 
 
 def _fingerprint_matches(job: Job, reference: Reference) -> bool:

@@ -278,4 +278,4 @@ def flac_bytes(duration_ms: int | None) -> int:
 
 def is_url(path: bytes) -> bool:
     """Tell the URL of a recording from the path of a file, which is absolute."""
-    return path.startswith((b"https://", b"http://"))
+    return path[:8].lower().startswith((b"https://", b"http://"))

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import astuple, dataclass, field, replace
 from math import ceil
 from random import Random  # noqa: TID251 - the type only; streams come from Dice
-from statistics import median
+from statistics import fmean
 
 from batcher.errors import Kind
 from batcher.judgement import Judgement
@@ -30,7 +30,7 @@ SHARE_HELD_LONGEST_MS = 16 * 60_000
 #: Other clients' growth between two listings fades by a tenth at each; below this it is over.
 LEAST_GROWTH = 0.5
 
-#: So many jobs should have ended between two listings, and how long that may take: shares of a typical residence.
+#: So many jobs should have ended between two listings, and how long that may take: shares of a mean residence.
 JOBS_A_LOOK = 2
 LEAST_WAIT, MOST_WAIT = 0.02, 0.05
 
@@ -195,7 +195,7 @@ class Residence:
         """Return how long to wait before the next listing; `oldest` is the age of the oldest of the jobs under way.
 
         Looking costs a call and shows every job; not looking leaves a slot empty. So it waits until two jobs can
-        have ended, but never longer than a twentieth of a typical residence. Before anything is known, a tenth of
+        have ended, but never longer than a twentieth of a mean residence. Before anything is known, a tenth of
         the oldest job's age.
         """
         if oldest is None:
@@ -203,5 +203,5 @@ class Residence:
         wait = 0.1 * oldest
         if self.recent:
             share = max(LEAST_WAIT, min(MOST_WAIT, JOBS_A_LOOK / max(1, under_way)))
-            wait = max(share * median(self.recent), 0.8 * min(self.recent) - oldest)
+            wait = max(share * fmean(self.recent), 0.8 * min(self.recent) - oldest)
         return min(max(wait, self.shortest_poll), self.longest_poll)

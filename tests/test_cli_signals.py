@@ -68,7 +68,7 @@ def test_a_second_signal_ends_the_run_within_a_second(tmp_path: Path) -> None:
         log = tmp_path / "out" / ".batcher" / "log.jsonl"
         await_line(log, '"event_name": "seal"')
         process.send_signal(signal.SIGINT)
-        await_line(log, '"event": "signal"')
+        await_line(log, '"event": "signal armed"')
         assert process.poll() is None
         began = anyio.run(moment)
         process.send_signal(signal.SIGINT)

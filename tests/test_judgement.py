@@ -95,8 +95,10 @@ def test_every_held_state_is_judged() -> None:
 
 def test_adoption_brings_the_id_and_a_clean_slate() -> None:
     """What was uncertain goes on as if the answer had come."""
-    (finding,) = look(a_job(State.UNCERTAIN, absent_at=5), listed(remote="found")).findings
-    assert finding.facts == {"remote": "found", "absent_at": None, "not_before": 0, "failures": 0}
+    found = listed(remote="found")
+    (finding,) = look(a_job(State.UNCERTAIN, absent_at=5), found).findings
+    fresh = {"absent_at": None, "not_before": 0, "failures": 0}
+    assert finding.facts == {"remote": "found", "reference": found.reference, **fresh}
 
 
 def test_a_failure_at_the_service_keeps_its_words() -> None:
@@ -241,8 +243,19 @@ def test_of_equals_the_oldest_is_kept() -> None:
     assert [extra.id for extra in judgement.extras] == ["new"]
 
 
+@pytest.mark.parametrize("status", [COMPLETED, RemoteStatus.PROCESSING, RemoteStatus.FAILED])
+def test_what_an_earlier_attempt_made_is_adopted_when_the_present_ones_answer_was_lost(status: RemoteStatus) -> None:
+    """It shows up later than anything could prove, and is paid for; only one that failed is of no use."""
+    late = listed(status, "late", reference=reference(attempt=1))
+    judgement = look(a_job(State.UNCERTAIN), late)
+    adopted = status is not RemoteStatus.FAILED
+    assert [finding.event for finding in judgement.findings] == [Event.ADOPTED] * adopted
+    assert [finding.facts["reference"] for finding in judgement.findings] == [late.reference] * adopted
+    assert [extra.id for extra in judgement.extras] == ["late"] * (not adopted)
+
+
 @pytest.mark.parametrize("state", sorted(HELD_STATES - {State.UPLOADING, State.SEALED}))
-def test_an_object_of_an_earlier_attempt_is_only_deleted(state: State) -> None:
+def test_an_object_of_an_earlier_attempt_is_only_deleted_beside_the_present_one(state: State) -> None:
     """A late arrival, after the job was sent again."""
     judgement = look(a_job(state), listed(), listed(COMPLETED, "late", reference=reference(attempt=1)))
     assert [extra.id for extra in judgement.extras] == ["late"]

@@ -21,6 +21,7 @@ MB = 1_000_000
 PULSE = Pulse(
     why_waiting="",
     reachable=True,
+    heard=False,
     trouble="",
     refusal="",
     slowed="",
@@ -106,6 +107,11 @@ def test_the_upload_rate_is_that_of_the_latest_seconds() -> None:
     ("found", "changed", "reason"),
     [
         (counts(waiting=1), {"reachable": False, "trouble": "refused"}, "the service does not answer: refused"),
+        (
+            counts(waiting=1),
+            {"reachable": False, "heard": True, "trouble": "429: slower"},
+            "the service does not list what it holds: 429: slower",
+        ),
         (counts(waiting=5, submitted=100), {"lacking": "pending"}, "100/100 pending at the service"),
         (
             counts(waiting=5, submitted=40),
@@ -120,7 +126,7 @@ def test_the_upload_rate_is_that_of_the_latest_seconds() -> None:
         (
             counts(waiting=5, submitted=6),
             {"lacking": "pending", "refusal": "429: no more"},
-            "6/100 pending at the service; the service refuses more: 429: no more",
+            "the service refuses more: 429: no more (6/100 pending at the service as far as is known)",
         ),
         (counts(waiting=5, uploading=3), {"slowed": "for its turn"}, "for its turn"),
         (counts(waiting=5, stored=2000), {"lacking": "stored"}, "2,000/2,000 stored at the service"),

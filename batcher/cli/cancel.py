@@ -70,7 +70,7 @@ def _clear(place: Place, settings: Settings, clock: SystemClock) -> None:
     done = (
         f"{words.count(left, 'object')} may still be there; the next run sees to it"
         if left
-        else "it holds nothing more"
+        else "it holds nothing more of these"
     )
     screen.say([f"the service was cleared: {done}"])
 

@@ -58,7 +58,10 @@ _Faults = Annotated[
         metavar="PLAN",
     ),
 ]
-_Seed = Annotated[int, typer.Option(help="Seed of the faults.")]
+_Seed = Annotated[
+    int | None,
+    typer.Option(help="Seed of the faults, the shuffled lists and the ids; random by default.", show_default=False),
+]
 _MustDecode = Annotated[bool, typer.Option("--must-decode", help="For echo: fail what is not audio.")]
 _Report = Annotated[Path | None, typer.Option(help="Write what happened to this file at the end.", metavar="FILE")]
 
@@ -79,7 +82,7 @@ def command(
     knob: _Knob = None,
     knobs: _ListKnobs = False,
     faults: _Faults = "none",
-    seed: _Seed = 0,
+    seed: _Seed = None,
     must_decode: _MustDecode = False,
     report: _Report = None,
 ) -> None:

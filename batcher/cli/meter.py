@@ -135,7 +135,8 @@ def why_waiting(counts: Counts, pulse: Pulse | None) -> str:
     if pulse.draining:
         return f"for {counts.of([State.SEALED]).jobs} answers to what was sent, then it stops"
     if not pulse.reachable:
-        return f"the service does not answer{_because(pulse.trouble)}"
+        what = "does not list what it holds" if pulse.heard else "does not answer"
+        return f"the service {what}{_because(pulse.trouble)}"
     if counts.of([State.WAITING]).jobs:
         return _why_not_sent(counts, pulse)
     if not pulse.scanned:

@@ -47,7 +47,7 @@ def why_full(counts: Counts, pulse: Pulse) -> str:
     if others:
         text += f" ({amount(name, others)} of other clients)"
     if pulse.refusal:
-        text += f"; the service refuses more: {pulse.refusal}"
-    elif name == "pending" and held + others < limit:
+        return f"the service refuses more: {pulse.refusal} ({text} as far as is known)"
+    if name == "pending" and held + others < limit:
         text += "; the rest is kept free for other clients"
     return text

@@ -41,7 +41,7 @@ class EmulatorSettings:
     language: str = "en"  #: for whisper
     must_decode: bool = False  #: for echo: fail recordings that are not audio
     faults: str = "none"  #: `none`, `some`, `many`, or rates; see `faults.parse`
-    seed: int = 0  #: of the faults and of shuffled lists
+    seed: int | None = 0  #: of the faults, the shuffled lists and the ids; None is a random one
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from batcher.files.reasons import why
 from batcher.text import show_path
 
 URL_CHARACTERS = 4096  #: the longest URL that the service takes
-_URL = re.compile(rb"https?://[^\s/]\S*")
+_URL = re.compile(rb"https?://[^\s/]\S*", re.IGNORECASE)
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 

@@ -58,7 +58,7 @@ class Collect:
     async def _step_safely(self, job: Job) -> Job | None:
         """Do one step; return the job as it is then, or None when it has to wait."""
         try:
-            await _STEPS[job.state](self, job)
+            return await _STEPS[job.state](self, job)
         except ServiceError as error:
             await self._service_failed(job, error)
         except OutputError as error:
@@ -66,21 +66,25 @@ class Collect:
         except MachineRefuses as error:
             self._context.short_of_space = True
             await self._defer(job, str(error))
-        else:
-            return await self._context.table.transact(lambda ledger: jobs.get(ledger, job.id))
         return None
 
-    async def _fetch(self, job: Job) -> None:
+    async def _fetch(self, job: Job) -> Job | None:
         assert job.remote is not None
         context = self._context
         transcript = await context.service.fetch(job.remote)
         reach("fetched")
         body = await self._make(transcript, partial(pack, transcript))
-        keep = partial(transcripts.keep, job=job, api=context.service.name, transcript=transcript, body=body)
-        await context.table.transact(keep)
-        reach("transcript-committed")
 
-    async def _render(self, job: Job) -> None:
+        def keep(ledger: Ledger) -> Job | None:
+            transcripts.keep(ledger, job, context.service.name, transcript, body)
+            return jobs.get(ledger, job.id)
+
+        kept = await context.table.transact(keep)
+        reach("transcript-committed")
+        return kept
+
+    async def _render(self, job: Job) -> jobs.Facts:
+        """Write the outputs of a committed transcript, and return what to record of them."""
         context = self._context
         assert job.transcript is not None
         stored = await context.table.transact(partial(_read, number=job.transcript))
@@ -89,7 +93,7 @@ class Collect:
         outputs = await self._make(stored.transcript, partial(_outputs, job, formats, stored.transcript, facts))
         await context.disk.write(outputs, replace=bool(job.formats))
         reach("rendered")
-        await context.table.transact(partial(jobs.rendered, job=job, formats=",".join(formats)))
+        return {"formats": ",".join(formats), "shown": job.transcript}
 
     def _formats(self, job: Job) -> list[str]:
         """Return the formats asked for now and those written before, which must not go on showing other words."""
@@ -102,28 +106,28 @@ class Collect:
             return work()
         return await self._context.compute(work)
 
-    async def _finish(self, job: Job) -> None:
+    async def _finish(self, job: Job) -> Job | None:
         """Render a committed transcript, then clear the service of it."""
-        if job.shown != job.transcript:
-            await self._render(job)
-        await self._delete(job)
-        await self._fire(job, Event.CLEARED, None)
+        shown = jobs.NO_FACTS if job.shown == job.transcript else await self._render(job)
+        try:
+            await self._delete(job)
+        except ServiceError:
+            await self._context.table.transact(partial(jobs.rendered, job=job, facts=shown))
+            raise
+        return await self._fire(job, Event.CLEARED, None, shown)
 
-    async def _render_only(self, job: Job) -> None:
-        await self._render(job)
-        await self._fire(job, Event.WRITTEN, None)
+    async def _render_only(self, job: Job) -> Job | None:
+        return await self._fire(job, Event.WRITTEN, None, await self._render(job))
 
-    async def _clear(self, job: Job) -> None:
+    async def _clear(self, job: Job) -> Job | None:
         """Delete what failed or was cancelled; what there is a remedy for is sent once more."""
         await self._delete(job)
         facts = second_chance(job, may_convert=self._context.plan.convert and self._fits_as_flac(job))
         if facts is None:
-            await self._fire(job, Event.CLEARED, job.reason)
-        else:
-            # Not sealed any more: a list from before the deletion may still show the object that is gone.
-            fresh = {"cause": None, "remedy": None, "remote": None, "sealed_at": None, "not_before": 0, "failures": 0}
-            facts = {**fresh, **facts}
-            await self._fire(job, Event.FORGIVEN, f"once more after: {job.reason}", facts)
+            return await self._fire(job, Event.CLEARED, job.reason)
+        # Not sealed any more: a list from before the deletion may still show the object that is gone.
+        fresh = {"cause": None, "remedy": None, "remote": None, "sealed_at": None, "not_before": 0, "failures": 0}
+        return await self._fire(job, Event.FORGIVEN, f"once more after: {job.reason}", {**fresh, **facts})
 
     def _fits_as_flac(self, job: Job) -> bool:
         """Tell whether the account could ever hold a job's recording as FLAC; otherwise it would wait for ever."""
@@ -165,11 +169,14 @@ class Collect:
         at = self._context.backoff("collect", failures + 1)
         await self._context.table.transact(partial(survey.defer_extra, remote=remote, not_before=at))
 
-    async def _fire(self, job: Job, event: Event, detail: str | None, facts: jobs.Facts = jobs.NO_FACTS) -> None:
-        def work(ledger: Ledger) -> bool:
-            return jobs.fire(ledger, job.id, job.state, event, detail, facts)
+    async def _fire(self, job: Job, event: Event, detail: str | None, facts: jobs.Facts = jobs.NO_FACTS) -> Job | None:
+        """Fire an event, and return the job as it is then."""
 
-        await self._context.table.transact(work)
+        def work(ledger: Ledger) -> Job | None:
+            jobs.fire(ledger, job.id, job.state, event, detail, facts)
+            return jobs.get(ledger, job.id)
+
+        return await self._context.table.transact(work)
 
     async def _defer(self, job: Job, reason: str, *, counted: bool = True) -> None:
         failures = job.failures + counted

@@ -1,5 +1,6 @@
 """Poll: one listing serves all jobs. It completes, adopts, proves absence, and tells how much room there is."""
 
+from collections import deque
 from dataclasses import dataclass
 from functools import partial
 from typing import cast
@@ -24,6 +25,8 @@ NEVER_REACHED_SECONDS = 120.0
 LONGEST_PROBE_SECONDS = 60.0
 #: A look in between costs less, but shows neither what others freed nor that something is not there.
 THOROUGH_SECONDS = 30.0
+#: However many jobs are about to end, no ten seconds hold more looks than this.
+MOST_LOOKS, MOST_LOOKS_SECONDS = 100, 10.0
 
 #: After these a job holds nothing, but audio of its attempt may.
 _LEAVE_AUDIO = frozenset({Event.INTERRUPTED, Event.ABSENT})
@@ -51,6 +54,7 @@ class Poll:
         self._looked = float("-inf")
         self._looked_thoroughly = float("-inf")
         self._outlook: Outlook | None = None  # as of before the look
+        self._looks: deque[float] = deque(maxlen=MOST_LOOKS)
         self._reached = False  #: something that can only be the service has answered, if only with an error
         self._started = anyio.current_time()
 
@@ -63,6 +67,7 @@ class Poll:
     async def _look(self) -> None:
         context = self._context
         self._looked = anyio.current_time()
+        self._looks.append(self._looked)
         began = context.clock.now()
         thorough = self._must_be_thorough()
         context.survey_wanted = False
@@ -126,6 +131,7 @@ class Poll:
         self._context.last_trouble = str(error)
         self._context.service_failed(error)
         self._context.reach.away = error.kind is Kind.UNREACHABLE
+        self._context.reach.heard = error.answered
         waited = anyio.current_time() - self._started
         self._reached = self._reached or error.answered
         if not self._reached and error.kind is not Kind.STOP and waited >= NEVER_REACHED_SECONDS:
@@ -173,7 +179,7 @@ class Poll:
     async def _pause(self) -> float:
         """Return how long after the latest listing the next one is due, in seconds."""
         context = self._context
-        shortest = context.service.poll_seconds
+        shortest = max(context.service.poll_seconds, self._crowded())
         if self._failures:
             probe = min(LONGEST_PROBE_SECONDS, 0.5 * 2.0 ** min(self._failures, 10))
             return max(shortest, probe * context.dice.stream("probe").uniform(0.8, 1.0))
@@ -186,6 +192,12 @@ class Poll:
         if not context.plan.admit and not outlook.collecting:
             return shortest
         return max(shortest, self._until_due(outlook))
+
+    def _crowded(self) -> float:
+        """Return how long after the latest listing the next one may come, so that there are never too many in a row."""
+        if len(self._looks) < MOST_LOOKS:
+            return 0.0
+        return self._looks[0] + MOST_LOOKS_SECONDS - self._looked
 
     def _until_due(self, outlook: Outlook) -> float:
         """Return when a listing can next tell something new, in seconds after the latest one."""

@@ -232,9 +232,10 @@ def want_cancel(ledger: Ledger, job: Job) -> None:
     ledger.rows("UPDATE job SET cancel_wanted = 1 WHERE id = ?", (job.id,))
 
 
-def rendered(ledger: Ledger, job: Job, formats: str) -> None:
-    """Record that a job's outputs show its transcript, and in which formats."""
-    ledger.rows("UPDATE job SET formats = ?, shown = ? WHERE id = ?", (formats, job.transcript, job.id))
+def rendered(ledger: Ledger, job: Job, facts: Facts) -> None:
+    """Record which transcript a job's outputs show, and in which formats, where there is anything new."""
+    if facts:
+        ledger.rows("UPDATE job SET formats = :formats, shown = :shown WHERE id = :id", {**facts, "id": job.id})
 
 
 _COUNT = "SELECT count(*) FROM job WHERE state IN (SELECT value FROM json_each(?))"
