@@ -40,7 +40,12 @@ crash: $(STAMP) ## kill -9 at every named point and at random moments: make cras
 powercut: $(STAMP) ## cut the power of the disk under OUT (root, Linux): make powercut N=100 SEED=0
 	$(BIN)/python -m tests.crash.powercut $(or $(N),100) $(or $(SEED),0)
 
-bench: $(STAMP) ## what uploads cost, measured side by side
+bench: $(STAMP) ## what batcher costs and how full it keeps the window, measured side by side (an hour)
+	$(BIN)/python -m benchmarks.window
+	$(BIN)/python -m benchmarks.peers
+	$(BIN)/python -m benchmarks.jobs_cpu
+	$(BIN)/python -m benchmarks.million
+	$(BIN)/python -m benchmarks.bwlimit
 	$(BIN)/python -m benchmarks.rest_upload
 	$(BIN)/python -m benchmarks.rest_upload --tls --link 250 --case 16x64MiB --case 16x1GiB
 

@@ -12,9 +12,9 @@ from time import perf_counter
 
 import anyio
 
-from batcher.files import Stat, offload, open_recording
+from batcher.files import Recording, Stat, offload, open_recording
 from batcher.options import Options
-from batcher.service import Service, Submission
+from batcher.service import Audio, Service, Submission
 from batcher.service.rest import open_rest
 from benchmarks.fresh import Figures
 from benchmarks.gauges import Lag, Memory, busy_seconds, cpu_seconds, milliseconds
@@ -22,11 +22,12 @@ from benchmarks.gauges import Lag, Memory, busy_seconds, cpu_seconds, millisecon
 SURVEY_PAUSE = 0.1  #: seconds between two surveys
 
 
-class _Uploads:
-    """The measured work, in its own process."""
+class Uploads:
+    """The measured work, in its own process. Recordings are sent as what `shape` makes of them."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, shape: Callable[[Recording], Audio] = lambda recording: recording) -> None:
         self._service = service
+        self._shape = shape
         self.sealed_whole = 0
         self.surveys: list[float] = []
 
@@ -39,7 +40,7 @@ class _Uploads:
                 assert recording.digest  # there is none before the last byte was read
                 self.sealed_whole += 1
 
-            await self._service.submit(Submission("benchmark", Options(), recording), seal)
+            await self._service.submit(Submission("benchmark", Options(), self._shape(recording)), seal)
 
     async def send_all(self, paths: Sequence[str]) -> None:
         """Submit recordings all at once."""
@@ -61,12 +62,12 @@ async def once(url: str, chain: str, paths: Sequence[str], rest_seconds: float) 
     warm_up, *recordings = paths
     ca_file = Path(chain) if chain else None
     async with open_rest(url, "key", ca_file=ca_file, requests_per_minute=0) as service:
-        uploads = _Uploads(service)
+        uploads = Uploads(service)
         await uploads.send(warm_up)
-        rest = await _watched(uploads, partial(anyio.sleep, rest_seconds))
+        rest = await watched(uploads, partial(anyio.sleep, rest_seconds))
         uploads.sealed_whole = 0
         memory, cpu, busy_before, begun = Memory(), cpu_seconds(), busy_seconds(), perf_counter()
-        busy = await _watched(uploads, partial(uploads.send_all, recordings))
+        busy = await watched(uploads, partial(uploads.send_all, recordings))
         spent = {
             "wall_s": perf_counter() - begun,
             "cpu_s": cpu_seconds() - cpu,
@@ -77,7 +78,7 @@ async def once(url: str, chain: str, paths: Sequence[str], rest_seconds: float) 
     return at_rest | busy | spent | taken
 
 
-async def _watched(uploads: _Uploads, work: Callable[[], Awaitable[None]]) -> Figures:
+async def watched(uploads: Uploads, work: Callable[[], Awaitable[None]]) -> Figures:
     """Do some work, and return what it did to the loop and to surveys meanwhile."""
     lag = Lag()
     uploads.surveys = []

@@ -2,18 +2,29 @@
 
 import json
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import anyio
 import pytest
 
+from benchmarks.jobs import busiest
+from benchmarks.window import LONGEST_S, SHORTEST_S, heavy_tail, makespan
+
 pytestmark = pytest.mark.anyio
 
 ROOT = Path(__file__).parents[1]
+SMALL_JOBS = ["--few", "2", "--many", "4"]
+FEW_JOBS = ["--jobs", "3", "--loop-jobs", "1", "--residence", "0.05"]
 #: Every benchmark, so small that it takes no time, and in all the ways in which it can be run.
 TINY = [
     ["rest_upload", "--case", "1x1kB", "--case", "2x300kB", "--rest", "0.05"],
     ["rest_upload", "--case", "2x300kB", "--rest", "0.05", "--cold", "--tls", "--link", "50", "--unpinned"],
+    ["bwlimit", "--case", "2x400k", "--case", "1xoff", "--seconds", "0.3"],
+    ["window", "--case", "grpc:4x0.3s", "--case", "rest:2x0.1s@6000,longest*10"],
+    ["jobs_cpu", *SMALL_JOBS, "--program", "batcher, gRPC", "--program", "AsyncSonioxClient"],
+    ["million", "--rows", "60", "--rows", "70", "--jobs", "8"],
+    ["peers", *FEW_JOBS, "--program", "batcher, REST", "--program", "AsyncSonioxClient, 0.2 s"],
 ]
 
 
@@ -22,6 +33,11 @@ async def output_of(arguments: list[str]) -> str:
     name, *options = arguments
     done = await anyio.run_process([sys.executable, "-m", f"benchmarks.{name}", *options], cwd=ROOT, stderr=None)
     return done.stdout.decode()
+
+
+def rows_asked_for(arguments: list[str]) -> list[str]:
+    """Return the rows that a benchmark was asked for."""
+    return [value for option, value in pairwise(arguments) if option in ("--case", "--program", "--rows")]
 
 
 def test_every_benchmark_is_tried() -> None:
@@ -36,7 +52,7 @@ async def test_a_benchmark_prints_one_table(arguments: list[str], tmp_path: Path
     text = await output_of([*arguments, "--folder", str(tmp_path)])
     heading, rule, *rows = [line for line in text.splitlines() if line.startswith("|")]
     assert set(rule) == {"|", "-"}
-    assert [row.split("|")[1].strip() for row in rows] == [one for one in arguments if "x" in one and "_" not in one]
+    assert [row.split("|")[1].strip() for row in rows] == rows_asked_for(arguments)
     assert {line.count("|") for line in (heading, rule, *rows)} == {heading.count("|")}
     assert "cores" in text
     assert [each async for each in anyio.Path(tmp_path).iterdir()] == []
@@ -48,3 +64,44 @@ async def test_a_benchmark_prints_one_document(arguments: list[str]) -> None:
     document = json.loads(await output_of([*arguments, "--json", "--repeat", "2"]))
     assert document["benchmark"]
     assert [row["sealed_whole"] for row in document["rows"]] == [1, 2]
+
+
+async def test_the_window_is_measured_at_both_ends(tmp_path: Path) -> None:
+    """What batcher recorded and what the service saw are of the same jobs, and no window was ever better than ideal."""
+    arguments = ["window", "--case", "grpc:6x0.4s", "--folder", str(tmp_path), "--json"]
+    (row,) = json.loads(await output_of(arguments))["rows"]
+    assert row["pending_peak"] == 6
+    assert row["refusals"] == 0
+    assert row["requests_per_job"] == 3 + row["status_per_job"]
+    assert row["ideal_s"] <= row["makespan_s"]
+
+
+@pytest.mark.timeout(600)
+async def test_an_alternative_has_an_environment_of_its_own(tmp_path: Path) -> None:
+    """The 1.x client cannot live beside the 2.x one; the documented loop looks twice at a job that takes a moment."""
+    options = ["--folder", str(tmp_path), "--json", "--program", "documented loop"]
+    (row,) = json.loads(await output_of(["peers", *FEW_JOBS, *options]))["rows"]
+    assert row["jobs"] == 1
+    assert row["status_per_job"] == 2
+    assert row["makespan_s"] >= 3 * 2  # scaled to three jobs, each with one documented sleep
+
+
+def test_the_best_order_begins_with_the_longest() -> None:
+    """Two places: 3 beside 1 and 2 fit exactly; begun with the short ones, the long one ends late."""
+    assert makespan([3, 2, 1], places=2) == 3
+    assert makespan([1, 2, 3], places=2) == 4
+
+
+def test_mixed_lengths_have_a_heavy_tail() -> None:
+    """Half of them are of no account, a few take most of the time; they are the same in every run."""
+    lengths = heavy_tail(1000)
+    assert min(lengths) >= SHORTEST_S
+    assert max(lengths) == LONGEST_S
+    assert sum(sorted(lengths)[:500]) < sum(lengths) / 10
+    assert lengths == heavy_tail(1000) != sorted(lengths)
+
+
+def test_the_busiest_stretch_is_found_wherever_it_lies() -> None:
+    """Three calls within a second, two more far away."""
+    assert busiest([0, 9_000, 9_500, 9_999, 20_000], 1.0) == 3
+    assert busiest([], 1.0) == 0

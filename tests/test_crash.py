@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import test_rest_runs
+from tests import test_rest_kills
 from tests.crash import oracles, powercut
 from tests.crash.starter import Starter, starter
 from tests.crash.sweep import Killer, points
@@ -38,7 +38,7 @@ def ended(starting: Starter, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 def test_the_points_are_those_of_the_source() -> None:
     """A point that is added is swept from then on."""
     assert {"accepted", "before-commit", "migration-statement", "transcription-deleted"} <= set(points())
-    assert set(test_rest_runs.POINTS) <= set(points())
+    assert set(test_rest_kills.POINTS) <= set(points())
 
 
 @pytest.mark.parametrize(("api", "point"), [("grpc", "after-seal"), ("grpc", "rendered"), ("rest", "accepted")])
