@@ -74,6 +74,12 @@ def wall_clock() -> int:
     return int(time.time() * 1000)
 
 
+def time_of_day() -> int:
+    """Return how many seconds ago midnight was by the clock on the wall, here and now."""
+    now = time.localtime()
+    return now.tm_hour * 3600 + now.tm_min * 60 + now.tm_sec
+
+
 class Dice:
     """Named streams of random numbers, all drawn from one seed.
 

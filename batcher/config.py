@@ -17,12 +17,15 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, Validati
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
+from batcher.bandwidth import check_bandwidth, parse_bandwidth
+from batcher.concurrency import parse_concurrency
 from batcher.errors import UsageError
 from batcher.judgement import Settle
 from batcher.model import FileBounds, Limits, Patience
 from batcher.options import Options, check_for_grpc, check_for_rest
 from batcher.quantities import MOST_BYTES, MOST_SECONDS, parse_duration, parse_size
 from batcher.render import FORMATS
+from batcher.shard import check_shard, parse_shard
 from batcher.stages.context import Plan
 from batcher.text import show_text
 
@@ -104,6 +107,9 @@ class Settings(BaseSettings):
         default=("txt", "json"), description=f"Formats to write, any of {', '.join(FORMATS)}."
     )
     db: OptionalPath = Field(default=None, description="The job table; empty is OUT/.batcher/jobs.sqlite3.")
+    shard: Annotated[str, BeforeValidator(check_shard)] = Field(
+        default="", description="Work on one part of the input only: 2/4 is the second of four; each may run elsewhere."
+    )
     settle: Annotated[float, BeforeValidator(parse_duration), Field(ge=0, le=MOST_SECONDS, allow_inf_nan=False)] = (
         Field(
             default=900.0, description="How long after a lost answer two complete listings prove that nothing arrived."
@@ -151,8 +157,15 @@ class Settings(BaseSettings):
         description="Larger recordings are skipped; empty is the API's limit (1GiB for rest, 500MB for grpc).",
     )
     max_duration: Seconds = Field(default=5 * 3600.0, description="Longer recordings are skipped.")
-    upload_concurrency: int = Field(
-        default=16, ge=1, le=200, description="How many recordings are sent at the same time."
+    upload_concurrency: Annotated[int, BeforeValidator(parse_concurrency), Field(ge=0, le=200)] = Field(
+        default=0, description="How many recordings are sent at the same time; auto is as many as make it faster."
+    )
+    bwlimit: Annotated[str, BeforeValidator(check_bandwidth)] = Field(
+        default="off", description="Bytes a second of all uploads together: 2M, off, or '08:00,512k 23:00,off'."
+    )
+    order: Literal["found", "longest"] = Field(
+        default="found",
+        description="Which recordings are sent first: found (as they are found), or longest (none ends late alone).",
     )
     convert: bool = Field(
         default=True, description="Send once more as FLAC what the service says it cannot decode (rest)."
@@ -236,10 +249,13 @@ class Settings(BaseSettings):
             patience=self.patience(),
             formats=self.format,
             upload_concurrency=self.upload_concurrency,
+            bandwidth=parse_bandwidth(self.bwlimit),
             free_space=self.min_free_space,
+            longest_first=self.order == "longest",
             convert=self.convert,
             admit=admit,
             scan=admit,
+            shard=parse_shard(self.shard),
         )
 
 
@@ -363,6 +379,10 @@ def _has(values: Values, where: tuple[str, ...]) -> bool:
 
 _PLAINER = (
     ("Input should be a valid dictionary or instance of Options", "must be a table"),
+    ("Input should be a valid dictionary or instance of SpokenContext", "must be a table"),
+    ("Input should be a valid dictionary or instance of Translation", "must be a table"),
+    ("Input should be a valid dictionary or instance of Storage", "must be a table"),
+    ("Input should be a valid tuple", "must be a list"),
     ("Input should be a valid ", "must be a valid "),
     ("Input should be greater than or equal to ", "must be at least "),
     ("Input should be less than or equal to ", "must be at most "),

@@ -8,7 +8,8 @@ from typing import Any
 import anyio
 import anyio.abc
 
-from batcher.clock import Dice, RunClock
+from batcher.bandwidth import Timetable
+from batcher.clock import Dice, RunClock, time_of_day
 from batcher.disk import Disk
 from batcher.errors import BatcherError, MachineRefuses
 from batcher.killpoints import reach
@@ -16,15 +17,20 @@ from batcher.model import Limits, Load
 from batcher.policy import Headroom, Residence
 from batcher.requests import apply_request
 from batcher.service import Service
+from batcher.sharing import Company
+from batcher.stages.ahead import Ahead
 from batcher.stages.collect import Collect
 from batcher.stages.context import Compute, Context, Plan, compute_inline
 from batcher.stages.examine import Examine
+from batcher.stages.openings import Openings
 from batcher.stages.poll import Poll
 from batcher.stages.runner import Stage, run_stage
 from batcher.stages.scan import scan
 from batcher.stages.upload import Upload
-from batcher.store.claim import begin_session, heed_clock
+from batcher.store.claim import Batch, begin_session, heed_clock
+from batcher.store.shard import keep_to
 from batcher.store.table import Move, Table
+from batcher.valve import Valve
 
 #: How long sealed uploads are awaited after the first signal.
 DRAIN_SECONDS = 30.0
@@ -40,15 +46,17 @@ class Pulse:
 
     why_waiting: str
     reachable: bool
+    heard: bool  #: it is not, but something there has answered, if only with an error
     trouble: str
-    lacking: str  #: the limit that keeps the next job from being sent, a name of `LIMITED`
-    foreign: Load  #: what others hold
     refusal: str  #: why less is sent than the limits allow: what the service said when it refused
     slowed: str  #: what on this side holds calls up
+    lacking: str  #: the limit that keeps the next job from being sent, a name of `LIMITED`
+    foreign: Load  #: what others hold
     limits: Limits
     lingering: bool  #: all is done but one last look, see `Context.lingering`
     draining: bool
     scanned: bool
+    bwlimit: int | None = None  #: bytes a second that may be sent, while that is what keeps uploads from being faster
 
 
 class Engine:
@@ -65,11 +73,16 @@ class Engine:
         plan: Plan,
         listener: Listener,
         compute: Compute = compute_inline,
+        sent: Callable[[int], None] = lambda _bytes: None,
+        wall: Callable[[], float] = time_of_day,
     ) -> None:
         self._clock, self._dice, self._table, self._service, self._disk = clock, dice, table, service, disk
         self._plan = plan
         self._listener = listener
         self._compute = compute
+        self._uploads = plan.uploads()
+        self._valve = Valve(plan.bandwidth, self._passed, wall)
+        self._sent = sent
         self._context: Context | None = None
         self._drain_wanted = False
 
@@ -93,26 +106,39 @@ class Engine:
 
     async def _open_context(self) -> Context:
         new_id = f"{self._dice.stream('batch').getrandbits(64):016x}"
-        service = self._service
+        service, plan = self._service, self._plan
         begin = partial(begin_session, new_id=new_id, api=service.name, account=service.account)
         batch = await self._table.transact(begin)
         await self._table.transact(partial(heed_clock, origin=self._clock.origin()))
+        if plan.scan:
+            await self._table.transact(partial(keep_to, shard=str(plan.shard or "")))
         context = Context(
             clock=self._clock,
             dice=self._dice,
             table=self._table,
-            service=self._service,
+            service=service,
             disk=self._disk,
-            plan=self._plan,
+            plan=plan,
             batch=batch,
             compute=self._compute,
-            headroom=Headroom(self._plan.limits),
-            residence=Residence(self._service.poll_seconds),
+            headroom=Headroom(plan.limits, self._company(batch)),
+            residence=Residence(service.poll_seconds),
+            openings=Openings(self._disk),
+            valve=self._valve,
+            uploads=self._uploads,
             listener=self._listener,
         )
         context.reach.proven = not batch.moved
         self._table.on_moves = context.announce
         return context
+
+    def _company(self, batch: Batch) -> Company | None:
+        shard = self._plan.shard
+        return Company(shard, batch.id, self._clock.now(), self._plan.bounds.bytes) if shard else None
+
+    def _passed(self, count: int) -> None:
+        self._uploads.passed(anyio.current_time(), count)
+        self._sent(count)
 
     @staticmethod
     def _start(context: Context, stages: anyio.abc.TaskGroup) -> None:
@@ -145,6 +171,10 @@ class Engine:
             self._context.headroom.limits = limits
             self._context.bells.upload.ring()
 
+    def set_bandwidth(self, timetable: Timetable) -> None:
+        """Send as fast as another timetable says from now on."""
+        self._valve.timetable = timetable
+
     def pulse(self) -> Pulse | None:
         """Return what the display shows; None before the run began."""
         context = self._context
@@ -153,6 +183,7 @@ class Engine:
         return Pulse(
             why_waiting=context.why_waiting,
             reachable=bool(context.reach),
+            heard=context.reach.heard,
             trouble=context.last_trouble,
             refusal=context.headroom.held_back(self._clock.now()),
             slowed=context.service.slowed,
@@ -162,6 +193,7 @@ class Engine:
             lingering=context.lingering,
             draining=context.draining,
             scanned=context.scanned.is_set(),
+            bwlimit=context.valve.binding,
         )
 
 
@@ -225,4 +257,4 @@ async def _heed_requests(context: Context) -> None:
 
 
 def _stages(context: Context) -> list[Stage[Any]]:
-    return [Examine(context), Upload(context), Collect(context)]
+    return [Examine(context), Ahead(context), Upload(context), Collect(context)]

@@ -33,6 +33,7 @@ from batcher.files import (
 from batcher.killpoints import reach
 from batcher.model import FileBounds, Job
 from batcher.requests import Request
+from batcher.shard import Shard
 from batcher.states import Event
 from batcher.store.admission import Candidate, Examined
 
@@ -45,7 +46,15 @@ class LocalDisk:
     """Inputs, outputs and requests of one batch on this machine."""
 
     def __init__(
-        self, inputs: Inputs, out: Path, state: Path, *, rules: WalkRules, bounds: FileBounds, raw: bool
+        self,
+        inputs: Inputs,
+        out: Path,
+        state: Path,
+        *,
+        rules: WalkRules,
+        bounds: FileBounds,
+        raw: bool,
+        shard: Shard | None = None,
     ) -> None:
         self._inputs = inputs
         self._out = out
@@ -53,8 +62,10 @@ class LocalDisk:
         self._rules = rules
         self._bounds = bounds
         self._raw = raw
+        self._shard = shard
         #: What the scan could not look into; the closing lines tell of it.
         self.problems: list[WalkProblem] = []
+        self.elsewhere = 0  #: recordings that the scan left to other shards
 
     async def roots(self) -> list[bytes]:
         """Return the directories that outputs mirror."""
@@ -67,12 +78,20 @@ class LocalDisk:
     async def scan(self, prefixes: dict[bytes, str]) -> AsyncIterator[list[Candidate]]:
         """Walk every input in the order given, then take the URLs."""
         self.problems.clear()
+        self.elsewhere = 0
         for each in self._inputs.paths:
             async for found in self._found(each):
-                yield [_candidate(file, each.root, prefixes[each.root]) for file in found]
+                named = [(_below(file.path, each.root), file) for file in found]
+                yield [_candidate(name, file, prefixes[each.root]) for name, file in named if self._ours(name)]
         urls = self._inputs.urls
         for start in range(0, len(urls), _URLS):
-            yield [Candidate(url, url_output(url), 0, 0) for url in urls[start : start + _URLS]]
+            yield [Candidate(url, url_output(url), 0, 0) for url in urls[start : start + _URLS] if self._ours(url)]
+
+    def _ours(self, name: bytes) -> bool:
+        """Tell whether a recording belongs to this shard, and count it otherwise."""
+        ours = self._shard is None or self._shard.holds(name)
+        self.elsewhere += not ours
+        return ours
 
     async def _found(self, each: Input) -> AsyncIterator[list[Found]]:
         """Walk one input. One that a list names and that is not there is a problem of its own."""
@@ -120,7 +139,7 @@ class LocalDisk:
 
     def _write(self, outputs: Sequence[tuple[str, bytes]], replace: bool) -> None:
         for name, data in outputs:
-            write_output(self._out, name, data, replace=replace)
+            write_output(self._out, name, data, replace=replace, owner=self._shard.tag if self._shard else "")
 
     async def missing(self, outputs: Sequence[str]) -> list[str]:
         """Return those of the outputs that are not there."""
@@ -180,8 +199,13 @@ def url_digest(url: bytes) -> bytes:
     return hashlib.sha256(url).digest()
 
 
-def _candidate(file: Found, root: bytes, prefix: str) -> Candidate:
-    name = output_name(file.path.removeprefix(os.path.join(root, b"")))  # noqa: PTH118 - bytes
+def _below(path: bytes, root: bytes) -> bytes:
+    """Return a recording's path below its root, which is the same wherever that is mounted."""
+    return path.removeprefix(os.path.join(root, b""))  # noqa: PTH118 - bytes
+
+
+def _candidate(below: bytes, file: Found, prefix: str) -> Candidate:
+    name = output_name(below)
     return Candidate(file.path, f"{prefix}/{name}" if prefix else name, file.size, file.mtime_ns)
 
 

@@ -34,6 +34,10 @@ class Load:
             self.bytes - other.bytes,
         )
 
+    def within(self, most: "Load") -> "Load":
+        """Return so much of this as is not more than `most`."""
+        return Load(*map(min, astuple(self), astuple(most)))
+
     def lacking(self, room: "Load") -> str:
         """Return the name of the first thing of which `room` has less, or nothing if all of it fits."""
         return next((name for name in LIMITED if getattr(self, name) > getattr(room, name)), "")

@@ -10,6 +10,7 @@ from statistics import fmean
 from batcher.errors import Kind
 from batcher.judgement import Judgement
 from batcher.model import NOTHING, Job, Limits, Load, Remedy
+from batcher.sharing import Company
 from batcher.states import Event, State
 
 BACKOFF_FIRST_MS = 2_000
@@ -100,9 +101,12 @@ class Headroom:
     what lists do not show (other projects of the organisation): nothing is sent for a moment, our share is halved,
     and then it is at most what the next listing shows pending. It stays so for a while, longer each time that it
     proves too much, and then comes back within ten minutes.
+
+    One of several shards keeps no reserve: the others are the other shards, and each keeps to its part.
     """
 
     limits: Limits
+    company: Company | None = None  #: the shards that this one shares the account with
     began: int | None = None  #: when the latest listing that counts was begun
     fresh_ms: int = SURVEY_FRESH_MS  #: how old it may be
     foreign: Load = NOTHING
@@ -166,9 +170,13 @@ class Headroom:
         """Return the room for our own objects; none at all when nothing is known."""
         if not self.fresh(now) or self.paused(now):
             return NOTHING
-        reserve = Load(*(ceil(2 * grown) if grown >= LEAST_GROWTH else 0 for grown in self.growth))
-        room = self.limits.load().minus(self.foreign).minus(reserve)
+        limits = self.limits.load()
+        left = limits.minus(self.foreign)
+        room = left.minus(self._reserve()) if self.company is None else left.within(self.company.part(limits, now))
         return replace(room, pending=min(room.pending, ceil(self.limits.pending * self._share(now))))
+
+    def _reserve(self) -> Load:
+        return Load(*(ceil(2 * grown) if grown >= LEAST_GROWTH else 0 for grown in self.growth))
 
     def held_back(self, now: int) -> str:
         """Return what the service said when it refused, as long as less is sent for it; else nothing."""

@@ -14,7 +14,18 @@ ROOT = Path(batcher.__file__).parent
 STUBS = ROOT / "service" / "stubs"
 PRODUCTION = sorted(path for path in ROOT.rglob("*.py") if STUBS not in path.parents)
 
-PURE = ("states", "policy", "model", "errors", "reference", "judgement", "options", "transcripts")
+PURE = (
+    "bandwidth",
+    "concurrency",
+    "states",
+    "policy",
+    "model",
+    "errors",
+    "reference",
+    "judgement",
+    "options",
+    "transcripts",
+)
 #: What reaches outside the process, or brings a loop along.
 OUTSIDE = {
     "aiohttp", "aiosqlite", "anyio", "asyncio", "av", "concurrent", "fcntl", "filelock", "ftplib", "grpc", "http", "httpx", "httpx_aiohttp",
@@ -152,7 +163,7 @@ def test_work_goes_to_threads_in_few_places() -> None:
 
 def test_only_the_engine_composes_the_stages() -> None:
     """Stages meet in the table; none knows another."""
-    stages = {"scan", "examine", "upload", "poll", "collect", "runner"}
+    stages = {"scan", "examine", "ahead", "upload", "poll", "collect", "runner"}
     for stage in stages:
         others = importers(f"batcher.stages.{stage}") - {"engine"}
         assert others == set(), f"{others} import {stage}"

@@ -15,6 +15,7 @@ from batcher.cli.example import example
 from batcher.cli.key import find_key, require_key
 from batcher.cli.place import locate
 from batcher.cli.settings import given, read_settings
+from batcher.concurrency import MOST
 from batcher.config import Settings
 from batcher.errors import AccountRefused, BatcherError, UsageError
 from batcher.model import Limits
@@ -369,3 +370,12 @@ def test_the_limit_of_bandwidth_is_read_from_every_source(tmp_path: Path, monkey
     assert read_settings(None, {}).plan().bandwidth == Timetable(((28_800, 512_000), (82_800, None)))
     assert read_settings(None, {"bwlimit": ""}).plan().bandwidth == Timetable()
     assert "bwlimit (from --bwlimit): must be at least 8k a second" in str(complaint(bwlimit="512"))
+
+
+def test_the_number_of_uploads_is_found_out_unless_it_is_given(tmp_path: Path) -> None:
+    """The word is what the file shows; what is neither a number nor the word is told."""
+    assert read_settings(None, {}).plan().most_uploads == MOST
+    assert read_settings(write(tmp_path, 'upload_concurrency = "auto"\n'), {}).plan().most_uploads == MOST
+    assert read_settings(None, {"upload_concurrency": "3"}).plan().most_uploads == 3
+    assert "must be a number like 8, or auto" in str(complaint(upload_concurrency="many"))
+    assert "must be at most 200" in str(complaint(upload_concurrency="201"))

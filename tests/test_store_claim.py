@@ -483,3 +483,15 @@ TestTableAgainstModel.settings = settings(
     max_examples=80, stateful_step_count=50, deadline=None, derandomize=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )  # fmt: skip
+
+
+def test_the_longest_may_go_first(bench: Bench) -> None:
+    """By what their containers say, and by size where those say nothing; otherwise in the order they were found."""
+    for number, length in enumerate((1_000, 90_000, None, 5_000, None)):
+        bench.examine(bench.new(f"w{number}", 10 + number), duration_ms=length)
+    room = WIDE
+    found = bench.do(lambda ledger: claim(ledger, bench.batch, LIMITS, room, 2, longest_first=True)).jobs
+    assert [job.size for job in found] == [11, 13]
+    found = bench.do(lambda ledger: claim(ledger, bench.batch, LIMITS, room, 2, longest_first=True)).jobs
+    assert [job.size for job in found] == [10, 14]
+    assert [job.size for job in take(bench)] == [12]

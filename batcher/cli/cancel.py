@@ -35,7 +35,7 @@ def command(
 
     What is at the service is deleted there as soon as the service lets go of it.
     """
-    place = locate(out, flags.get("db"), config)
+    place = locate(out, flags.get("db"), config, flags.get("shard"))
     settings = read_settings(config_file(config), remembered_flags(place) | given(flags))
     with open_reader(place.db) as reader:
         meant = chosen(reader, place, jobs or [], OPEN, every=every)

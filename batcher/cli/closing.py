@@ -72,7 +72,13 @@ def stuck_lines(stuck: Sequence[Job], place: Place, now: int) -> Iterator[str]:
         yield f"  {words.name(job.path)}: {stuck_state(job)} for {words.ago(now - since)}{reason}"
     if len(stuck) > EXAMPLES:
         yield f"  and {words.number(len(stuck) - EXAMPLES)} more"
-    yield f"  to give one up: batcher cancel {words.quoted(place.out)} {words.typeable(stuck[0].path) or stuck[0].id}"
+    yield f"  to give one up: batcher cancel {place.typed} {words.typeable(stuck[0].path) or stuck[0].id}"
+
+
+def shard_lines(place: Place, elsewhere: int) -> Iterator[str]:
+    """Yield what was left to others, when this is one of several shards."""
+    if place.shard is not None:
+        yield f"left to other shards {words.number(elsewhere)} (this is {place.shard})"
 
 
 def stuck_state(job: Job) -> str:
@@ -94,7 +100,7 @@ def stuck_documents(stuck: Sequence[Job]) -> list[dict[str, object]]:
 
 def retry_command(place: Place, failed: Sequence[Ended]) -> str:
     """Return the command that has failed jobs tried again, by name as far as names can be typed."""
-    out = words.quoted(place.out)
+    out = place.typed
     if len(failed) > EXAMPLES:
         return f"batcher retry {out} --all"
     return " ".join(["batcher retry", out, *(words.typeable(job.path) or str(job.id) for job in failed)])

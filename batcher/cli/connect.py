@@ -9,6 +9,7 @@ from batcher.config import Settings
 from batcher.errors import UsageError
 from batcher.options import Webhook
 from batcher.service import Service
+from batcher.shard import parse_shard
 
 #: Requests that go beside uploads and collecting: a listing, a deletion, and some to spare.
 _SPARE_CONNECTIONS = 16
@@ -53,10 +54,16 @@ def connect(settings: Settings, key: Key, workers: int = 0) -> AbstractAsyncCont
         key.value,
         ca_file=settings.ca_file,
         insecure=settings.insecure,
-        requests_per_minute=settings.requests_per_minute,
+        requests_per_minute=_pace(settings),
         webhook=webhook(settings),
         connections=workers + _SPARE_CONNECTIONS,
     )
+
+
+def _pace(settings: Settings) -> int:
+    """Return how many requests a minute this run may make; the shards of an account share its budget."""
+    shard, most = parse_shard(settings.shard), settings.requests_per_minute
+    return max(1, most // shard.parts) if shard and most else most
 
 
 def webhook(settings: Settings) -> Webhook:

@@ -36,7 +36,7 @@ def command(out: MaybeOut = None, *, config: opt.Config = None, **flags: object)
 
     The key, the service, this machine and the batch, and what a run would do next. Sends nothing.
     """
-    place = locate(out, flags.get("db"), config) if out is not None else place_of(Path.cwd(), None)
+    place = locate(out, flags.get("db"), config, flags.get("shard")) if out is not None else place_of(Path.cwd(), None)
     worst = 0
     for check in _all(place, config, given(flags), batch=out is not None):
         screen.say([f"{check.level:<5}{show_text(check.text)}"])
@@ -127,7 +127,7 @@ def _batch(place: Place, api: str) -> Iterator[Check]:
     yield Check("ok", f"batch: {words.count(counts.total.jobs, 'recording')}; a run would {todo}")
     failed = counts.of([State.FAILED]).jobs
     if failed:
-        hint = f"batcher status {words.quoted(place.out)} says why; batcher retry tries them again"
+        hint = f"batcher status {place.typed} says why; batcher retry tries them again"
         yield Check("warn", f"batch: {words.count(failed, 'recording')} failed", hint)
     if counts.unfinished.jobs:
         yield Check("ok", f"next: {run_again(place)}")

@@ -8,10 +8,12 @@ from pathlib import Path
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from batcher.concurrency import AUTO
 from batcher.config import TABLE, Settings
 from batcher.options import GRPC_ONLY, REST_ONLY, Options
 from batcher.quantities import spell_duration, spell_size
 
+_AUTOMATIC = {"upload_concurrency"}
 _SIZES = {"max_bytes", "max_file_size", "min_free_space"}
 _DURATIONS = {"max_duration", "settle", "stuck_ended", "stuck_processing", "stuck_queued"}
 
@@ -54,6 +56,8 @@ def _comment(text: str) -> str:
 
 
 def _spelled(name: str, value: object) -> object:
+    if name in _AUTOMATIC and value == 0:
+        return AUTO
     if name in _SIZES and isinstance(value, int):
         return spell_size(value)
     if name in _DURATIONS and isinstance(value, float):

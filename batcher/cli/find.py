@@ -3,7 +3,6 @@
 import os
 
 from batcher.cli.place import Place
-from batcher.cli.words import quoted
 from batcher.errors import UsageError
 from batcher.model import Job, is_url
 from batcher.states import State
@@ -20,7 +19,7 @@ def find(reader: Reader, text: str, place: Place) -> Job:
     """
     job = reader.job(int(text)) if text.isascii() and text.isdigit() else _named(reader, os.fsencode(text), place)
     if job is None:
-        hint = f"`batcher list {quoted(place.out)}` shows all of them with their ids."
+        hint = f"`batcher list {place.typed}` shows all of them with their ids."
         raise UsageError(f"this batch has no job {show_text(text)}", hint=hint)
     return job
 

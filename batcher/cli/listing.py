@@ -22,7 +22,13 @@ Names = Annotated[
 
 
 def command(
-    out: opt.Out, *, state: Names = None, as_json: opt.Json = False, db: opt.Db = None, config: opt.Config = None
+    out: opt.Out,
+    *,
+    state: Names = None,
+    as_json: opt.Json = False,
+    db: opt.Db = None,
+    shard: opt.Shard = None,
+    config: opt.Config = None,
 ) -> None:
     """List the jobs of a batch.
 
@@ -32,7 +38,7 @@ def command(
     attempts, since (ISO 8601, UTC).
     """
     wanted = states_named(state or [])
-    with open_reader(locate(out, db, config).db) as reader:
+    with open_reader(locate(out, db, config, shard).db) as reader:
         jobs = reader.jobs(wanted)
         screen.say(_array(jobs) if as_json else map(_line, jobs))
 

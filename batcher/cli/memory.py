@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
 
-from batcher.cli import words
 from batcher.cli.place import Place
 from batcher.errors import UsageError
 
@@ -62,7 +61,7 @@ def run_again(place: Place) -> str:
     """Return the command that goes on with this batch, ready to be typed."""
     known = _recall(place)
     if "arguments" not in known or "directory" not in known:
-        return f"batcher run INPUT -o {words.quoted(place.out)}"
+        return f"batcher run INPUT -o {place.typed}"
     command = shlex.join(["batcher", *cast("list[str]", known["arguments"])])
     if not command.isprintable():
         return "the same `batcher run` command as before"

@@ -22,6 +22,12 @@ Db = Annotated[
     Path | None,
     typer.Option("--db", help="The job table, if it is not in OUT.", metavar="FILE", show_default=False),
 ]
+Shard = Annotated[
+    str | None,
+    typer.Option(
+        "--shard", help="Which part of a sharded batch, if there are several.", metavar="I/N", show_default=False
+    ),
+]
 Config = Annotated[
     Path | None, typer.Option("--config", help="Configuration file (TOML).", metavar="FILE", show_default=False)
 ]

@@ -5,8 +5,13 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
+from batcher.cli.words import quoted
 from batcher.errors import UsageError
+from batcher.shard import Shard, parse_shard, parse_tag
 from batcher.text import show_path
+
+PRIVATE = ".batcher"  #: the directory in OUT that is batcher's own
+TABLE = "jobs.sqlite3"
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,11 +20,17 @@ class Place:
 
     out: Path
     db: Path
+    shard: Shard | None = None
 
     @property
     def state(self) -> Path:
         """Return the batch's private directory."""
-        return self.out / ".batcher"
+        return _state(self.out, self.shard)
+
+    @property
+    def typed(self) -> str:
+        """Return how the batch is named on a command line."""
+        return f"{quoted(self.out)} --shard {self.shard}" if self.shard else quoted(self.out)
 
     @property
     def lock(self) -> Path:
@@ -42,33 +53,63 @@ class Place:
         return self.state / "last-run.json"
 
 
-def place_of(out: Path, db: str | Path | None) -> Place:
-    """Return the place of the batch with this output directory; its table is `db` if that is given."""
-    own = out / ".batcher" / "jobs.sqlite3"
-    return Place(out, Path(db).expanduser() if db else own)
+def _state(out: Path, shard: Shard | None) -> Path:
+    """Return the private directory of a batch; shards with one OUT have one each."""
+    private = out / PRIVATE
+    return private / f"shard-{shard.tag}" if shard else private
 
 
-def locate(out: Path, db: object, config: Path | None = None) -> Place:
+def place_of(out: Path, db: str | Path | None, shard: str = "") -> Place:
+    """Return the place of the batch with this output directory; its table is `db` if that is given.
+
+    Raises:
+        UsageError: `shard` is none.
+    """
+    try:
+        part = parse_shard(shard)
+    except ValueError as error:
+        raise UsageError(f"shard: {error}") from error
+    return Place(out, Path(db).expanduser() if db else _state(out, part) / TABLE, part)
+
+
+def locate(out: Path, db: object, config: Path | None = None, shard: object = None) -> Place:
     """Return the place of a batch for the verbs that only look: no settings are checked, so it is quick.
 
-    The table is found as `run` finds it: flag (also one of the latest run), ``BATCHER_DB``, configuration file.
+    The table is found as `run` finds it: flag (also one of the latest run), ``BATCHER_DB``, configuration file. So is
+    the shard; where nothing says which, it is the only one that there is.
     """
-    given = str(db) if db else _remembered_db(out)
-    return place_of(out, given or os.environ.get("BATCHER_DB") or _db_in_file(config))
+    part = str(shard or os.environ.get("BATCHER_SHARD") or _in_file("shard", config) or _only_shard(out) or "")
+    given = str(db) if db else _remembered_db(place_of(out, None, part))
+    return place_of(out, given or os.environ.get("BATCHER_DB") or _in_file("db", config), part)
 
 
-def _remembered_db(out: Path) -> str:
+def shards_in(out: Path) -> list[Shard]:
+    """Return the shards that have a table of their own in an output directory, in their order."""
+    found = [parse_tag(table.parent.name.removeprefix("shard-")) for table in out.glob(f"{PRIVATE}/shard-*/{TABLE}")]
+    return sorted((shard for shard in found if shard), key=lambda shard: (shard.parts, shard.part))
+
+
+def _only_shard(out: Path) -> Shard | None:
+    """Return the shard whose table is the only one in an output directory. Raises UsageError if there are several."""
+    shards = [] if (_state(out, None) / TABLE).exists() else shards_in(out)
+    if len(shards) > 1:
+        names = ", ".join(map(str, shards[:8])) + (", …" if len(shards) > 8 else "")  # noqa: PLR2004 - a line's worth
+        raise UsageError(f"there are {len(shards)} tables here: shards {names}", hint=f"Say which: --shard {shards[0]}")
+    return shards[0] if shards else None
+
+
+def _remembered_db(place: Place) -> str:
     from batcher.cli.memory import remembered_flags  # noqa: PLC0415 - it needs a place itself
 
-    value = remembered_flags(place_of(out, None)).get("db")
+    value = remembered_flags(place).get("db")
     return value if isinstance(value, str) else ""
 
 
-def _db_in_file(config: Path | None) -> str:
+def _in_file(key: str, config: Path | None) -> str:
     path = config_file(config)
     if path is None:
         return ""
-    value = read_toml(path).get("db", "")
+    value = read_toml(path).get(key, "")
     return value if isinstance(value, str) else ""
 
 

@@ -40,7 +40,7 @@ def command(
 
     Takes over, fetches what is ready, deletes leftovers, says what it found. Sends nothing.
     """
-    place = locate(out, flags.get("db"), config)
+    place = locate(out, flags.get("db"), config, flags.get("shard"))
     settings = read_settings(config_file(config), remembered_flags(place) | given(flags))
     key = require_key(settings.key_file)
     with open_reader(place.db):  # there must be a batch

@@ -19,13 +19,19 @@ _UNPAID = (Cause.SOURCE, Cause.UNSUITABLE, Cause.REFUSED, Cause.OUTPUT)
 
 
 def command(
-    out: opt.Out, jobs: opt.Jobs = None, *, every: opt.Every = False, db: opt.Db = None, config: opt.Config = None
+    out: opt.Out,
+    jobs: opt.Jobs = None,
+    *,
+    every: opt.Every = False,
+    db: opt.Db = None,
+    shard: opt.Shard = None,
+    config: opt.Config = None,
 ) -> None:
     """Try failed, cancelled or skipped jobs again.
 
     An active run takes them up, otherwise the next one does. With --all: every one of them.
     """
-    place = locate(out, db, config)
+    place = locate(out, db, config, shard)
     with open_reader(place.db) as reader:
         meant = chosen(reader, place, jobs or [], AGAIN, every=every)
     fitting = [job for job in meant if accepts(job.state, Event.RETRY)]

@@ -73,7 +73,7 @@ def _order(
         raise UsageError("there is nothing to look through", hint="Name directories, recordings or URLs as INPUT.")
     if inputs.urls and settings.api == "grpc":
         raise UsageError("the gRPC API does not fetch URLs", hint="Use --api rest, or download the recordings.")
-    return Order(place_of(out, settings.db), settings, plan, key, inputs, file, flags)
+    return Order(place_of(out, settings.db, settings.shard), settings, plan, key, inputs, file, flags)
 
 
 def secrets(order: Order) -> Sequence[str]:

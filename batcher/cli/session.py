@@ -19,21 +19,22 @@ import anyio.abc
 import structlog
 
 from batcher import killpoints
+from batcher.bandwidth import parse_bandwidth
 from batcher.cli.connect import connect
 from batcher.cli.display import Display
 from batcher.cli.key import Key
 from batcher.cli.meter import Meter
-from batcher.cli.place import Place
+from batcher.cli.place import PRIVATE, Place
 from batcher.cli.quotas import PLACES, amount
 from batcher.cli.settings import read_settings
+from batcher.cli.shards import check_shards
 from batcher.clock import Dice, SystemClock
 from batcher.config import Settings
-from batcher.disk import Recording
 from batcher.engine import Engine, Pulse
 from batcher.errors import BatcherError, MachineRefuses, UsageError
 from batcher.files import Inputs, WalkProblem, WalkRules, offload, private_directory, sweep_temporaries
 from batcher.local_disk import LocalDisk
-from batcher.model import LIMITED, Job, Limits
+from batcher.model import LIMITED, Limits
 from batcher.service import Service
 from batcher.stages.context import Plan
 from batcher.store import jobs
@@ -43,6 +44,7 @@ from batcher.text import show_path
 
 NO_INPUTS = Inputs()
 CONFIG_SECONDS = 2.0  #: how often the configuration file is looked at for changed limits
+_ONE_SIGNAL_SECONDS = 0.3  #: `timeout` and some supervisors signal a process and its group: that is one signal
 _SHOW_CURSOR = b"\x1b[?25h\r\n"
 _STOPPING = "Stopping: nothing new is sent, answers are awaited for up to 30 s. Once more: leave now."
 
@@ -70,6 +72,7 @@ class Outcome:
     stop: BatcherError | None = None
     signal: int | None = None
     problems: list[WalkProblem] = field(default_factory=list)
+    elsewhere: int = 0  #: recordings that were left to other shards
     pulse: Pulse | None = None  #: the last one
 
     def exit_code(self, failed: int) -> int:
@@ -83,6 +86,8 @@ class Outcome:
 
 def prepare(place: Place) -> None:
     """Make the batch's private directory, and check that its table can be made. Blocks."""
+    private_directory(place.out / PRIVATE)
+    check_shards(place)
     private_directory(place.state)
     folder = place.db.parent
     if not folder.is_dir():
@@ -119,7 +124,7 @@ def _sorted_error(group: BaseExceptionGroup[BaseException]) -> BatcherError:
 
 
 async def _conduct(order: Order, display: Display, clock: SystemClock, outcome: Outcome) -> None:
-    disk = _MeteredDisk(order, display.meter)
+    disk = _disk(order)
     async with _open_table(order.place.db) as database, _open_service(order) as connection:
         table = Table(database, clock)
         await _sweep_temporaries(table, order.place)
@@ -133,6 +138,7 @@ async def _conduct(order: Order, display: Display, clock: SystemClock, outcome: 
             plan=order.plan,
             listener=display.moved,
             compute=offload,
+            sent=display.meter.sent,
         )
         display.start(engine.pulse)
         async with anyio.create_task_group() as helpers:
@@ -140,7 +146,7 @@ async def _conduct(order: Order, display: Display, clock: SystemClock, outcome: 
             helpers.start_soon(_follow_config, engine, display, order)
             helpers.start_soon(_end_in_time, engine, order.seconds)
             outcome.stop = await engine.run()
-            outcome.problems, outcome.pulse = disk.problems, engine.pulse()
+            outcome.problems, outcome.elsewhere, outcome.pulse = disk.problems, disk.elsewhere, engine.pulse()
             helpers.cancel_scope.cancel()
         # Before the table is closed: its last reader keeps SQLite from tidying up.
         await offload(display.stop)
@@ -162,7 +168,7 @@ async def _open_table(path: Path) -> AsyncIterator[Database]:
 
 
 def _open_service(order: Order) -> AbstractAsyncContextManager[Service]:
-    return connect(order.settings, order.key, order.plan.upload_concurrency + order.plan.collect_concurrency)
+    return connect(order.settings, order.key, order.plan.most_uploads + order.plan.collect_concurrency)
 
 
 async def _heed_signals(
@@ -184,7 +190,9 @@ async def _heed_signals(
                     _log.info("signal", number=int(number))
                     engine.drain()
                     display.note(_STOPPING)
+                    await anyio.sleep(_ONE_SIGNAL_SECONDS)
                     _leave_at(wanted)
+                    _log.debug("signal armed")
     finally:
         _leave_at(wanted)  # the receiver's end put Python's own handlers back
 
@@ -205,29 +213,37 @@ async def _follow_config(engine: Engine, display: Display, order: Order) -> None
     """Take over changed limits from the configuration file while the run goes on."""
     if order.config is None:
         return
-    seen, limits = _changed_at(order.config), order.settings.limits()
+    seen, settings = _changed_at(order.config), order.settings
     while True:
         await anyio.sleep(CONFIG_SECONDS)
         latest = _changed_at(order.config)
         if latest == seen:
             continue
         seen = latest
-        limits = _take_limits(engine, display, order, limits)
+        settings = _take_changes(engine, display, order, settings)
 
 
-def _take_limits(engine: Engine, display: Display, order: Order, limits: Limits) -> Limits:
+def _take_changes(engine: Engine, display: Display, order: Order, before: Settings) -> Settings:
     """Read the file again; what cannot be understood is told, and changes nothing."""
     try:
-        latest = read_settings(order.config, order.flags).limits()
+        latest = read_settings(order.config, order.flags)
     except UsageError as error:
         display.note(f"The changed configuration is not used: {error}")
-        return limits
-    if latest != limits:
-        engine.set_limits(latest)
-        known = {name: getattr(latest, name) for name in LIMITED if getattr(latest, name) is not None}
-        display.note(f"Limits are now {', '.join(f'{amount(name, n)} {PLACES[name]}' for name, n in known.items())}.")
-        _log.info("limits", **known)
+        return before
+    if latest.limits() != before.limits():
+        _take_limits(engine, display, latest.limits())
+    if latest.bwlimit != before.bwlimit:
+        engine.set_bandwidth(parse_bandwidth(latest.bwlimit))
+        display.note(f"bwlimit is now {latest.bwlimit or 'off'}.")
+        _log.info("bwlimit", bwlimit=latest.bwlimit)
     return latest
+
+
+def _take_limits(engine: Engine, display: Display, limits: Limits) -> None:
+    engine.set_limits(limits)
+    known = {name: getattr(limits, name) for name in LIMITED if getattr(limits, name) is not None}
+    display.note(f"Limits are now {', '.join(f'{amount(name, n)} {PLACES[name]}' for name, n in known.items())}.")
+    _log.info("limits", **known)
 
 
 def _changed_at(path: Path) -> int:
@@ -241,7 +257,8 @@ async def _sweep_temporaries(table: Table, place: Place) -> None:
     """Remove what a killed process left where it was writing."""
     outputs = await table.transact(jobs.being_written)
     directories = {(place.out / output).parent for output in outputs}
-    await offload(sweep_temporaries, [place.state, *directories])
+    await offload(sweep_temporaries, [place.state])
+    await offload(sweep_temporaries, directories, place.shard.tag if place.shard else "")
 
 
 async def _end_in_time(engine: Engine, seconds: float | None) -> None:
@@ -250,23 +267,13 @@ async def _end_in_time(engine: Engine, seconds: float | None) -> None:
         engine.drain()
 
 
-class _MeteredDisk(LocalDisk):
-    """The disk of one order, with every byte that is read for sending counted."""
-
-    def __init__(self, order: Order, meter: Meter) -> None:
-        settings, place = order.settings, order.place
-        rules = WalkRules(settings.include, settings.exclude, os.fsencode(place.out))
-        raw = bool(order.plan.options.audio_format)
-        super().__init__(order.inputs, place.out, place.state, rules=rules, bounds=order.plan.bounds, raw=raw)
-        self._meter = meter
-
-    def recording(self, job: Job) -> AbstractAsyncContextManager[Recording]:
-        return self._metered(super().recording(job))
-
-    @asynccontextmanager
-    async def _metered(self, opening: AbstractAsyncContextManager[Recording]) -> AsyncIterator[Recording]:
-        async with opening as recording:
-            yield _Metered(recording, self._meter)
+def _disk(order: Order) -> LocalDisk:
+    settings, place = order.settings, order.place
+    rules = WalkRules(settings.include, settings.exclude, os.fsencode(place.out))
+    raw = bool(order.plan.options.audio_format)
+    return LocalDisk(
+        order.inputs, place.out, place.state, rules=rules, bounds=order.plan.bounds, raw=raw, shard=place.shard
+    )
 
 
 class _WatchedService:
@@ -285,21 +292,3 @@ class _WatchedService:
     async def delete(self, remote: str) -> None:
         await self._service.delete(remote)
         self._meter.deletions += 1
-
-
-class _Metered:
-    """A recording that tells the meter of its bytes."""
-
-    def __init__(self, recording: Recording, meter: Meter) -> None:
-        self._recording = recording
-        self._meter = meter
-        self.size = recording.size
-
-    @property
-    def digest(self) -> bytes:
-        return self._recording.digest
-
-    async def chunks(self) -> AsyncIterator[bytes]:
-        async for chunk in self._recording.chunks():
-            self._meter.sent(len(chunk))
-            yield chunk

@@ -15,7 +15,7 @@ from batcher.cli.words import name
 from batcher.config import TABLE, Settings, Sources
 
 #: Where the service is and with which key, and where the batch's table is: what every verb needs that asks the service.
-CONNECTION = ("db", "api", "region", "host", "insecure", "ca_file", "key_file")
+CONNECTION = ("db", "shard", "api", "region", "host", "insecure", "ca_file", "key_file")
 #: Every setting that has an option; what is asked of the service has none but the model.
 ALL = tuple(field for field in Settings.model_fields if field != TABLE)
 
@@ -25,7 +25,7 @@ _METAVARS = {
     "host": "URL", "webhook_url": "URL", "format": "NAMES", "include": "PATTERN", "exclude": "PATTERN",
     "max_bytes": "SIZE", "max_file_size": "SIZE", "min_free_space": "SIZE",
     "settle": "TIME", "max_duration": "TIME", "stuck_queued": "TIME", "stuck_processing": "TIME", "stuck_ended": "TIME",
-    "max_pending": "N", "max_stored": "N", "max_files": "N", "requests_per_minute": "N", "upload_concurrency": "N",
+    "shard": "I/N", "bwlimit": "RATE", "max_pending": "N", "max_stored": "N", "max_files": "N", "requests_per_minute": "N", "upload_concurrency": "N",
 }  # fmt: skip
 _REPEATED = ("format", "include", "exclude")
 

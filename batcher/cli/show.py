@@ -26,7 +26,13 @@ class Story:
 
 
 def command(
-    out: opt.Out, job: opt.One, *, as_json: opt.Json = False, db: opt.Db = None, config: opt.Config = None
+    out: opt.Out,
+    job: opt.One,
+    *,
+    as_json: opt.Json = False,
+    db: opt.Db = None,
+    shard: opt.Shard = None,
+    config: opt.Config = None,
 ) -> None:
     """Show everything about one job.
 
@@ -36,7 +42,7 @@ def command(
     attempts, failures, not_before, reference, remote, outputs (name, exists), transcript (api, reference, remote,
     words, created; null before there is one), history (at, from, event, to, attempt, detail).
     """
-    place = locate(out, db, config)
+    place = locate(out, db, config, shard)
     with open_reader(place.db) as reader:
         story = _read(place, reader, find(reader, job, place))
     screen.say([json.dumps(_document(story))] if as_json else _lines(story))

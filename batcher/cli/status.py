@@ -30,7 +30,14 @@ class Standing:
     stuck: list[Job]
 
 
-def command(out: opt.Out, *, as_json: opt.Json = False, db: opt.Db = None, config: opt.Config = None) -> None:
+def command(
+    out: opt.Out,
+    *,
+    as_json: opt.Json = False,
+    db: opt.Db = None,
+    shard: opt.Shard = None,
+    config: opt.Config = None,
+) -> None:
     """Show how a batch stands.
 
     Works while a run is active, and when none is.
@@ -39,7 +46,7 @@ def command(out: opt.Out, *, as_json: opt.Json = False, db: opt.Db = None, confi
     bytes, duration_ms, states (jobs by public name), at_service (pending and stored of ours at most, extras still
     to be deleted), stuck (id, path, where, since), failed and skipped (lists of cause, reason, jobs, examples).
     """
-    place = locate(out, db, config)
+    place = locate(out, db, config, shard)
     with open_reader(place.db) as reader:
         standing = look(place, reader)
     screen.say([json.dumps(document(standing))] if as_json else lines(standing))

@@ -58,6 +58,7 @@ def closing_lines(end: End) -> Iterator[str]:
     problems = end.outcome.problems
     yield from _problem_lines("could not be read", [problem for problem in problems if problem.hides])
     yield from _problem_lines("not looked into", [problem for problem in problems if not problem.hides])
+    yield from closing.shard_lines(end.place, end.outcome.elsewhere)
     yield from closing.stuck_lines(end.stuck, end.place, end.snapshot.at)
     if left := closing.left_line(counts):
         yield left
@@ -102,5 +103,7 @@ def _facts(end: End) -> dict[str, object]:
         "stuck": closing.stuck_documents(end.stuck),
         "failed": closing.group_documents(end.failed),
         "skipped": closing.group_documents(end.skipped),
+        "shard": str(end.place.shard) if end.place.shard else None,
+        "left_to_other_shards": end.outcome.elsewhere,
         "not_looked_into": [words.raw(problem.path) for problem in end.outcome.problems],
     }

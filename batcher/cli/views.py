@@ -129,6 +129,7 @@ def status_facts(snapshot: Snapshot) -> dict[str, object]:
         "done_before": snapshot.done_before,
         "failed_now": snapshot.now.failed,
         "bytes_per_second": round(snapshot.rate),
+        "bwlimit": pulse.bwlimit if pulse else None,  # bytes a second, only while it is what binds
         "quotas": {name: _quota(name, counts, pulse) for name in LIMITED},
         "eta_seconds": None if snapshot.eta is None else round(snapshot.eta),
         "waiting": snapshot.waiting or None,
@@ -152,7 +153,7 @@ def _cells(snapshot: Snapshot) -> list[str]:
         f"{words.number(snapshot.ended)}/{words.number(counts.total.jobs)} files",
         f"done {words.number(counts.of([State.DONE]).jobs)} ({now.done:,} now, {snapshot.done_before:,} before)",
         f"failed {counts.of([State.FAILED]).jobs:,}",
-        f"up {words.size(snapshot.rate)}/s",
+        f"up {words.size(snapshot.rate)}/s{_held_back(pulse)}",
     ]
     if pulse is not None:
         cells += [f"{name} {quotas.share(name, counts, pulse)}" for name in quotas.shown(pulse)]
@@ -161,6 +162,11 @@ def _cells(snapshot: Snapshot) -> list[str]:
     if snapshot.waiting:
         cells.append(f"waiting: {show_text(snapshot.waiting)}")
     return cells
+
+
+def _held_back(pulse: Pulse | None) -> str:
+    """Return what keeps uploads from being faster, if it is what the person asked for."""
+    return f" (bwlimit {words.size(pulse.bwlimit)}/s)" if pulse is not None and pulse.bwlimit is not None else ""
 
 
 def fold(cells: Iterable[str], width: int) -> list[str]:
@@ -208,6 +214,6 @@ def _service_cells(snapshot: Snapshot) -> list[str]:
     assert pulse is not None
     sending = counts.of([State.UPLOADING, State.SEALED]).jobs
     cells = [
-        f"uploading {sending} at {words.size(snapshot.rate)}/s" if sending else "uploading 0",
+        f"uploading {sending} at {words.size(snapshot.rate)}/s{_held_back(pulse)}" if sending else "uploading 0",
     ]
     return cells + [f"{name} {quotas.share(name, counts, pulse)}" for name in quotas.shown(pulse)]

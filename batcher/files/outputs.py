@@ -37,11 +37,12 @@ class OutputError(BatcherError):
     """This output cannot be written (it fails its job only)."""
 
 
-def write_output(root: Path | bytes, name: str, data: bytes, *, replace: bool) -> None:
+def write_output(root: Path | bytes, name: str, data: bytes, *, replace: bool, owner: str = "") -> None:
     """Write `data` as the file `name` below the directory `root`, making directories as needed. Blocks.
 
     On return the file is on disk under its name; before, the name is absent or what it was. Without
-    `replace` a file of other content that is already there stays, and one of the same content will do.
+    `replace` a file of other content that is already there stays, and one of the same content will do. `owner` names
+    temporary files where several batchers write to one `root`.
 
     Raises OutputError when only this output is refused, MachineRefuses when any would be (no space, read-only,
     `root` gone); either way nothing is left half done.
@@ -49,7 +50,7 @@ def write_output(root: Path | bytes, name: str, data: bytes, *, replace: bool) -
     *parents, last = _parts(name)
     with _refusals(f"cannot write {show_text(name)}"), _directory(root, parents) as directory:
         if replace or not _same_content(directory, last, data):
-            temporary = _write_temporary(directory, data)
+            temporary = _write_temporary(directory, data, owner)
             reach("output-temp-written")
             _place(directory, temporary, last, replace)
             reach("output-renamed")
@@ -99,7 +100,8 @@ def _make_private(place: bytes) -> None:
         return
     parent = os.path.dirname(place)
     _make_private(parent)
-    os.mkdir(place, _PRIVATE)
+    with suppress(FileExistsError):  # another process was quicker
+        os.mkdir(place, _PRIVATE)
     handle = os.open(parent, _DIRECTORY_FLAGS)
     try:
         _sync_directory(handle)
@@ -184,9 +186,9 @@ def _in_the_way(name: str) -> OutputError:
     )
 
 
-def _write_temporary(directory: int, data: bytes) -> str:
+def _write_temporary(directory: int, data: bytes, owner: str) -> str:
     """Write `data` to a file of its own and return its name; it is on disk then, or gone."""
-    name, handle = open_temporary(os.O_WRONLY | os.O_NOFOLLOW, directory)
+    name, handle = open_temporary(os.O_WRONLY | os.O_NOFOLLOW, directory, owner)
     try:
         with open(handle, "wb", buffering=0) as file:
             view = memoryview(data)

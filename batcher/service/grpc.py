@@ -35,10 +35,10 @@ IDLE_SECONDS = 60  #: the longest silence within a result
 FETCH_SECONDS = 15 * 60  #: a whole result, however many messages it has
 CLOSE_SECONDS = 5  #: how long a call that was cancelled, or the connection, may take to end
 
-# The last line of defence behind the watchdog, and what the service is told. It allows for less than one chunk
-# in each STALL_SECONDS, so that it can end neither an upload that moves nor the wait after the seal.
+# The last line of defence behind the watchdog, and what the service is told. It allows for the lowest `--bwlimit`
+# shared by the most uploads, so that it can end neither an upload that moves nor the wait after the seal.
 _UPLOAD_SECONDS = 600
-_UPLOAD_BYTES_A_SECOND = 2048
+_UPLOAD_BYTES_A_SECOND = 32
 
 _DETAILS_CHARACTERS = 500  # a service's reason that is longer says nothing more to a person
 
@@ -75,7 +75,7 @@ class GrpcService:
     name = "grpc"
     bare_uploads = False
     slowed = ""
-    poll_seconds = 0.1  #: one listing serves all jobs, and costs the service and us about a millisecond
+    poll_seconds = 0.07  #: one listing serves all jobs, and costs the service and us about a millisecond
 
     def __init__(self, channel: grpc.aio.Channel, key: Key, account: str) -> None:
         self.account = account

@@ -7,7 +7,9 @@ from typing import Protocol, TypeVar
 import structlog
 from anyio import CancelScope, Event
 
+from batcher.bandwidth import Timetable
 from batcher.clock import Clock, Dice
+from batcher.concurrency import MOST, Concurrency
 from batcher.disk import Disk
 from batcher.errors import AccountRefused, BatcherError, Kind, ServiceError
 from batcher.judgement import Settle
@@ -15,14 +17,17 @@ from batcher.model import FileBounds, Limits, Patience
 from batcher.options import Options
 from batcher.policy import BACKOFF_CAP_MS, Headroom, Refusals, Residence, backoff_ms
 from batcher.service import Service
+from batcher.shard import Shard
+from batcher.stages.openings import Openings
 from batcher.states import FINAL_STATES, HELD_STATES, State
 from batcher.store.claim import Batch
 from batcher.store.table import Move, Table
+from batcher.valve import Valve
 from batcher.wakeup import Wakeup
 
+_log = structlog.get_logger()
 T = TypeVar("T")
 
-_log = structlog.get_logger()
 
 class Compute(Protocol):
     """Runs a function that takes long where it does not hold up the event loop."""
@@ -49,14 +54,27 @@ class Plan:
     settle: Settle = field(default_factory=lambda: Settle(15 * 60_000))
     patience: Patience = field(default_factory=Patience)
     formats: tuple[str, ...] = ("txt", "json")
-    upload_concurrency: int = 16
+    upload_concurrency: int = 0  #: 0: what the line can take
     collect_concurrency: int = 16
+    bandwidth: Timetable = field(default_factory=Timetable)  #: how fast recordings may be sent
     max_failures: int = 11  #: tries of one job before it fails for good, see `Context.hopeless`
     free_space: int = 64 * 1024 * 1024  #: below this nothing new is started
+    longest_first: bool = False  #: of the recordings that are ready to be sent
     convert: bool = True  #: what the service cannot decode is sent once more as FLAC
     other_account: bool = False  #: a person says that the account is another one now
     admit: bool = True  #: False: finish what is at the service, send nothing new
     scan: bool = True
+    shard: Shard | None = None  #: the part of the input that is looked for; None is all of it
+
+    @property
+    def most_uploads(self) -> int:
+        """Return how many recordings may be sent at the same time in any case."""
+        return self.upload_concurrency or MOST
+
+    def uploads(self) -> Concurrency:
+        """Return what decides how many that are."""
+        fixed = self.upload_concurrency
+        return Concurrency(fixed, fixed, fixed) if fixed else Concurrency()
 
 
 @dataclass(slots=True)
@@ -64,6 +82,7 @@ class Bells:
     """One wake-up per stage."""
 
     examine: Wakeup = field(default_factory=Wakeup)
+    ahead: Wakeup = field(default_factory=Wakeup)
     upload: Wakeup = field(default_factory=Wakeup)
     poll: Wakeup = field(default_factory=Wakeup)
     collect: Wakeup = field(default_factory=Wakeup)
@@ -92,6 +111,7 @@ class Reach:
 
     ever: bool = False
     away: bool = False
+    heard: bool = False  #: the latest listing was answered, if only with an error of the service's own
     proven: bool = True  #: it is the account that this batch's recordings were sent to
 
     def __bool__(self) -> bool:
@@ -112,6 +132,9 @@ class Context:
     compute: Compute
     headroom: Headroom
     residence: Residence
+    openings: Openings
+    valve: Valve
+    uploads: Concurrency
     bells: Bells = field(default_factory=Bells)
     reach: Reach = field(default_factory=Reach)
     refusals: Refusals = field(default_factory=Refusals)

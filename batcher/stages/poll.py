@@ -146,6 +146,8 @@ class Poll:
                 context.stop(_account_failed(finding))
         took = context.clock.now() - scene.began
         context.headroom.observe(judgement, scene.began, took=took, complete=scene.survey.complete)
+        if context.headroom.company is not None:
+            context.headroom.company.observe(scene.survey, scene.began)
         if context.service.bare_uploads and any(finding.event in _LEAVE_AUDIO for finding in judgement.findings):
             context.headroom.doubt()  # this look took their audio for that of jobs which hold nothing any more
         context.bells.upload.ring()

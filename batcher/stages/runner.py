@@ -25,8 +25,11 @@ class Stage(Protocol[T]):
     """A stage takes items from the table, works on several at once, and leaves each in another state."""
 
     name: str
-    places: int  #: how many items it works on at once
     bell: Wakeup
+
+    @property
+    def places(self) -> int:
+        """Return how many items it works on at once; it is asked each time anew."""
 
     async def claim(self, places: int, busy: Collection[object]) -> Sequence[T]:
         """Return up to `places` items that are due, none of them in `busy`."""

@@ -18,6 +18,10 @@ from batcher.states import Event, State
 from batcher.store import admission, jobs, transcripts
 from batcher.store.claim import claim
 from batcher.store.table import Ledger
+from batcher.valve import Throttled
+
+#: Failures that fewer uploads at once may help against.
+THE_LINE = (Kind.UNREACHABLE, Kind.LATER, Kind.UNCERTAIN)
 
 
 class Upload:
@@ -28,20 +32,37 @@ class Upload:
     def __init__(self, context: Context) -> None:
         self._context = context
         self.bell = context.bells.upload
-        self.places = context.plan.upload_concurrency
+        self._sending = 0
         self._options: dict[str, Options] = {}
+
+    @property
+    def places(self) -> int:
+        """Return how many recordings may be sent at the same time."""
+        return self._look()
+
+    def _look(self, *, short: bool = False) -> int:
+        allowed = self._context.headroom.limits.pending
+        return self._context.uploads.observe(anyio.current_time(), self._sending, allowed, short=short)
 
     async def claim(self, places: int, busy: Collection[object]) -> Sequence[Job]:
         """Claim what the quota allows now."""
+        claimed = await self._claim(places, busy)
+        self._sending += len(claimed)
+        self._look(short=len(claimed) < places)
+        return claimed
+
+    async def _claim(self, places: int, busy: Collection[object]) -> Sequence[Job]:
         context = self._context
         context.why_waiting, context.lacking = self._obstacle(), ""
         if context.why_waiting or context.draining or not context.plan.admit:
             return []
         limits, room = context.headroom.limits, context.headroom.room(context.clock.now())
         work = partial(claim, batch=context.batch, limits=limits, room=room, places=places, busy=busy)
-        claimed = await context.table.transact(work)
+        claimed = await context.table.transact(partial(work, longest_first=context.plan.longest_first))
         reach("claimed")
         context.lacking = claimed.lacking
+        if context.lacking:
+            context.bells.ahead.ring()
         return claimed.jobs
 
     def _obstacle(self) -> str:
@@ -52,7 +73,7 @@ class Upload:
         if context.short_of_space:
             return "too little disk space left here"
         if context.headroom.paused(context.clock.now()):
-            return "the service refused for quota a moment ago"
+            return f"the service refused a moment ago: {context.headroom.refusal}"
         if not context.headroom.fresh(context.clock.now()):
             context.look_now()
             return "asking the service how much room there is"
@@ -72,6 +93,7 @@ class Upload:
             try:
                 await _Sending(context, item, await self._options_of(item)).run()
             finally:
+                self._sending -= 1
                 context.unsealed.pop(item.id, None)
                 context.sealed.discard(item.id)
                 context.bells.answered.ring()
@@ -99,6 +121,7 @@ class _Sending:
         self._context = context
         self._job = job
         self._options = options
+        self._epoch = context.uploads.begin()
         self._recording: Recording | None = None
 
     async def run(self) -> None:
@@ -122,8 +145,8 @@ class _Sending:
     async def _send(self) -> str:
         context, job = self._context, self._job
         assert job.reference is not None
-        async with context.disk.recording(job) as recording:
-            self._recording = recording
+        async with context.openings.recording(job) as opened:
+            self._recording = recording = Throttled(opened, context.valve)
             submission = Submission(job.reference, self._options, recording, job.url)
             return await context.service.submit(submission, self._seal)
 
@@ -146,6 +169,7 @@ class _Sending:
 
     async def _accepted(self, remote: str) -> None:
         reach("accepted")
+        self._context.uploads.ended(anyio.current_time(), self._epoch, failed=False)
         self._context.refusals.success()
         self._context.accepted_at = self._context.clock.now()
         await self._fire(State.SEALED, Event.ACCEPTED, None, {"remote": remote, "not_before": 0, "failures": 0})
@@ -154,6 +178,8 @@ class _Sending:
     async def _failed(self, error: ServiceError) -> None:
         """Record a failed submission; its kind and the seal decide what it means."""
         context, job = self._context, self._job
+        if error.kind in THE_LINE:
+            context.uploads.ended(anyio.current_time(), self._epoch, failed=True)
         state = await self._state()
         event = submission_failed(error.kind, state is State.SEALED)
         counted = error.kind in (Kind.LATER, Kind.UNCERTAIN, Kind.GONE, Kind.NOT_READY)

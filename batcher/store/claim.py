@@ -113,11 +113,18 @@ class Claim:
 
 
 def claim(
-    ledger: Ledger, batch: Batch, limits: Limits, room: Load, places: int, busy: Collection[object] = ()
+    ledger: Ledger,
+    batch: Batch,
+    limits: Limits,
+    room: Load,
+    places: int,
+    busy: Collection[object] = (),
+    *,
+    longest_first: bool = False,
 ) -> Claim:
     """Take up to `places` waiting jobs, none of them `busy`, into upload, each with the reference of its new attempt on record.
 
-    Jobs go in the order in which they are due. One that would fit if we held nothing is waited for, so that no
+    Jobs go in the order in which they are due, or the longest first. One that would fit if we held nothing is waited for, so that no
     stream of small recordings starves a large one; one that others leave no room for lets the next ones pass, and
     one that is more than the account's `limits` is put aside.
     """
@@ -126,7 +133,7 @@ def claim(
     free = room.minus(held(ledger))
     claimed: list[Job] = []
     wanted = min(places, max(0, min(free.pending, free.stored)) + 1)  # the one too many tells what is lacking
-    for job in jobs.due_within(ledger, room, wanted, busy):
+    for job in jobs.due_within(ledger, room, wanted, busy, longest_first=longest_first):
         lacking = job.load.lacking(free)
         if lacking:
             return Claim(claimed, lacking)

@@ -68,18 +68,22 @@ def due(ledger: Ledger, states: Iterable[State], places: int, busy: Iterable[obj
     return found
 
 
-_DUE_WITHIN = f"""
+_WITHIN = f"""
     SELECT {COLUMNS} FROM job
     WHERE state = 'waiting' AND not_before <= :now AND id NOT IN (SELECT value FROM json_each(:except))
       AND files <= :files AND bytes <= :bytes
-    ORDER BY not_before, id LIMIT :places
 """  # noqa: S608
+_DUE_WITHIN = f"{_WITHIN} ORDER BY not_before, id LIMIT :places"
+_LONGEST_WITHIN = f"{_WITHIN} ORDER BY duration_ms DESC, size DESC, id LIMIT :places"
 
 
-def due_within(ledger: Ledger, room: Load, places: int, busy: Iterable[object] = ()) -> list[Job]:
+def due_within(
+    ledger: Ledger, room: Load, places: int, busy: Iterable[object] = (), *, longest_first: bool = False
+) -> list[Job]:
     """Return up to `places` waiting jobs whose time has come, each of which by itself fits into `room`."""
     parameters = {"now": ledger.now, "except": json_array(busy), "places": places}
-    rows = ledger.rows(_DUE_WITHIN, parameters | {"files": room.files, "bytes": room.bytes})
+    sql = _LONGEST_WITHIN if longest_first else _DUE_WITHIN
+    rows = ledger.rows(sql, parameters | {"files": room.files, "bytes": room.bytes})
     return [to_job(row) for row in rows]
 
 

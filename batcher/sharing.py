@@ -1,0 +1,49 @@
+"""How shards share one account: each keeps to its part, and takes over that of the others when they are done.
+
+A free place that several see at once would be taken by all of them, and refused to all but one. So nobody takes what is
+free, but only up to a part that all of them reckon alike: by how many of them hold something at the service, which the
+references of what is listed there tell.
+"""
+
+from bisect import bisect
+from dataclasses import astuple, dataclass, field, replace
+
+from batcher.model import NOTHING, Load, Survey
+from batcher.reference import parse
+from batcher.shard import Shard
+
+#: For so long a shard counts that was not seen any more, or, in the beginning, not yet.
+PRESUMED_MS = 60_000
+
+
+@dataclass(slots=True)
+class Company:
+    """The other batches at the account, as far as one shard sees them. Times are UTC milliseconds."""
+
+    shard: Shard
+    batch: str
+    began: int
+    largest: int = 0  #: bytes of the largest recording; no part is less, or it would wait for ever
+    seen: dict[str, int] = field(default_factory=dict)  #: other batches, and when they were last seen
+    strangers: Load = NOTHING  #: what nobody's batch holds
+
+    def observe(self, survey: Survey, now: int) -> None:
+        """Take note of a look at everything that the account holds."""
+        self.strangers = survey.unlisted
+        for listed in survey.objects:
+            reference = parse(listed.reference)
+            if reference is None:
+                self.strangers = self.strangers.plus(listed.load)
+            elif reference.batch != self.batch:
+                self.seen[reference.batch] = now
+
+    def part(self, limits: Load, now: int) -> Load:
+        """Return what this shard may hold of an account with such limits."""
+        others = sorted(batch for batch, at in self.seen.items() if now - at <= PRESUMED_MS)
+        parts, place = len(others) + 1, bisect(others, self.batch)
+        if now - self.began <= PRESUMED_MS and parts <= self.shard.parts:
+            parts, place = self.shard.parts, self.shard.part - 1
+        left = [max(0, each) for each in astuple(limits.minus(self.strangers))]
+        part = Load(*(each // parts + (place < each % parts) for each in left))
+        door = parts < self.shard.parts and place == 0 and part.pending > 1  # so that one that comes later can be seen
+        return replace(part, pending=part.pending - door, bytes=max(part.bytes, min(left[-1], self.largest)))
