@@ -146,15 +146,19 @@ class Headroom:
         """Look again before the next claim: the account may hold something that no list has shown yet."""
         self.began = None
 
-    def refused(self, now: int, said: str = "") -> None:
-        """Take note of a refusal for quota; several of one moment count once."""
+    def refused(self, now: int, said: str = "", chance: float = 0.5) -> None:
+        """Take note of a refusal for quota; several of one moment count once.
+
+        `chance`, 0 to 1, makes the pause shorter or longer by up to a half: two batchers that were refused at once
+        must not come back at once.
+        """
         self.refusal = said
         if now - self.share_since > REFUSALS_COUNT_ONCE_MS:
             recovered = self._share(now) >= 1.0
             self.share_held = SHARE_HELD_MS if recovered else min(2 * self.share_held, SHARE_HELD_LONGEST_MS)
             self.share = max(SMALLEST_SHARE, self._share(now) / 2)
             self.share_since = now
-        self.paused_until = now + PAUSE_MS
+        self.paused_until = now + round(PAUSE_MS * (0.5 + chance))
         self.refused_since_look = True
         self.doubt()
 
@@ -170,9 +174,10 @@ class Headroom:
         """Return the room for our own objects; none at all when nothing is known."""
         if not self.fresh(now) or self.paused(now):
             return NOTHING
-        limits = self.limits.load()
-        left = limits.minus(self.foreign)
-        room = left.minus(self._reserve()) if self.company is None else left.within(self.company.part(limits, now))
+        reserve = NOTHING if self.company else self._reserve()
+        room = self.limits.load().minus(self.foreign).minus(reserve)
+        if self.company is not None:
+            room = room.within(self.company.part(self.limits.load(), now))
         return replace(room, pending=min(room.pending, ceil(self.limits.pending * self._share(now))))
 
     def _reserve(self) -> Load:

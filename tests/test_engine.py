@@ -413,6 +413,19 @@ def test_an_upload_that_always_breaks_backs_off_and_fails_in_the_end(folder: Pat
     assert bed.events("003.wav")[-1] == "rejected"
 
 
+def test_audio_that_was_transcribed_before_its_recording_changed_is_not_paid_twice(folder: Path) -> None:
+    """Nobody has its size any more, so it is admitted unread; at the seal its content is known."""
+    bed = Bed(folder)
+    first = bed.add("a.wav", 1_000)
+    assert bed.run() is None
+    bed.change("a.wav", Random(7).randbytes(2_000))
+    assert bed.run() is None
+    bed.add("b.wav", content=first)
+    assert bed.run() is None
+    assert bed.states() == {"done": 2}
+    assert bed.account.tally.accepted.total() == 2
+
+
 def test_a_damaged_transcript_in_the_table_fails_its_job_only(folder: Path) -> None:
     """One bad row is one bad recording; the others are rendered."""
     bed = Bed(folder, 1_000, 1_001, 1_002)

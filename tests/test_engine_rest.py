@@ -140,6 +140,24 @@ def test_what_the_service_failed_is_sent_again_by_its_type(folder: Path, error: 
     assert [*bed.rest.files, *bed.rest.jobs] == []
 
 
+def test_a_job_that_goes_once_more_is_not_sealed_any_more(folder: Path) -> None:
+    """A list from before the deletion may still show the object that is gone: it must not be adopted again."""
+    bed = a_bed(folder, 1_000, job_errors=(("internal_error", 1),))
+    waiting = list[object]()
+
+    async def watch(engine: Engine) -> None:
+        while not waiting:
+            await anyio.sleep(0.05)
+            if bed.rest.tally.accepted.total():
+                engine.set_limits(Limits(0))
+            waiting.extend(bed.rows("SELECT sealed_at FROM job WHERE state = 'waiting' AND forgiven = 1"))
+
+        engine.drain()
+
+    assert bed.run(watch) is None
+    assert waiting == [(None,)]
+
+
 def test_a_job_that_failed_for_the_accounts_sake_stops_this_run_and_not_the_next(folder: Path) -> None:
     """Many may have failed so before anybody looks: the run after the mending sends them all again."""
     bed = a_bed(folder, *range(1_000, 1_012), job_errors=(("organization_balance_exhausted", 12),))

@@ -74,6 +74,18 @@ def test_a_failed_job_that_repeats_the_key_gives_nothing_away(api: str, tmp_path
     assert leaks(tmp_path, result.stdout, result.stderr) == []
 
 
+@pytest.mark.parametrize("api", ["rest", "grpc"])
+def test_a_key_where_a_long_reason_is_cut_gives_not_even_its_beginning_away(api: str, tmp_path: Path) -> None:
+    """Wherever the cut falls: the text is searched before it is shortened."""
+    for before in (500 - len(KEY) - 5, 500 - len(KEY) // 2, 485):
+        folder = tmp_path / str(before)
+        folder.mkdir()
+        with gossiping(api, "x" * before + KEY + "yyy") as environment:
+            result = run(environment, folder)
+        said = result.stdout + result.stderr
+        assert leaks(folder, said, key=KEY[: len(KEY) // 3]) == []
+
+
 def test_a_refusal_that_repeats_the_webhooks_secret_gives_nothing_away(tmp_path: Path) -> None:
     """A service that complains about the header may well quote its value."""
     with gossiping("rest", f"invalid value {SECRET}", "create") as environment:

@@ -67,9 +67,8 @@ def stuck_lines(stuck: Sequence[Job], place: Place, now: int) -> Iterator[str]:
         return
     yield f"stuck at the service {words.number(len(stuck))} (waited for; never sent again by itself):"
     for job in stuck[:EXAMPLES]:
-        since = job.remote_since if job.remote_since is not None else job.since
         reason = f": {show_text(job.reason)}" if job.reason else ""
-        yield f"  {words.name(job.path)}: {stuck_state(job)} for {words.ago(now - since)}{reason}"
+        yield f"  {words.name(job.path)}: {stuck_state(job)} for {words.ago(now - stuck_since(job))}{reason}"
     if len(stuck) > EXAMPLES:
         yield f"  and {words.number(len(stuck) - EXAMPLES)} more"
     yield f"  to give one up: batcher cancel {place.typed} {words.typeable(stuck[0].path) or stuck[0].id}"
@@ -79,6 +78,11 @@ def shard_lines(place: Place, elsewhere: int) -> Iterator[str]:
     """Yield what was left to others, when this is one of several shards."""
     if place.shard is not None:
         yield f"left to other shards {words.number(elsewhere)} (this is {place.shard})"
+
+
+def stuck_since(job: Job) -> int:
+    """Return since when a stuck job is where it is (UTC milliseconds)."""
+    return job.remote_since if job.remote_since is not None else job.since
 
 
 def stuck_state(job: Job) -> str:
@@ -93,7 +97,7 @@ def stuck_state(job: Job) -> str:
 def stuck_documents(stuck: Sequence[Job]) -> list[dict[str, object]]:
     """Return stuck jobs for JSON."""
     return [
-        {"id": job.id, "path": words.raw(job.path), "where": stuck_state(job), "since": words.iso(job.stuck_at or 0)}
+        {"id": job.id, "path": words.raw(job.path), "where": stuck_state(job), "since": words.iso(stuck_since(job))}
         for job in stuck
     ]
 

@@ -25,7 +25,6 @@ MAX_WORDS = 2_000_000
 MAX_BYTES = 256 * 1024 * 1024
 MAX_CHANNELS = 64
 MAX_FILES = 100_000  #: in one list, many times what the service's limits allow an account to hold
-ERROR_CHARACTERS = 500  #: of why the service failed; more says nothing more to a person
 
 _MOST_SECONDS = 1 << 40  # since 1970: times that make no sense must not leave the numbers of the table
 
@@ -97,7 +96,7 @@ def _remote_object(file: pb.TranscribeAsyncFileStatus) -> RemoteObject:
         reference=file.reference_name,
         status=status,
         remedy=remedy(file.error_message) if status is RemoteStatus.FAILED else Remedy.NONE,
-        error=file.error_message[:ERROR_CHARACTERS],
+        error=file.error_message,
         created=_milliseconds(created) if file.HasField("created_time") else None,
     )
 

@@ -29,7 +29,6 @@ STATUSES = {
 }
 
 MAX_ITEMS = 10_000  #: on one page, many times what is asked for
-ERROR_CHARACTERS = 500  #: of why the service failed; more says nothing more to a person
 
 _ID = re.compile(r"[0-9A-Za-z_-]{1,64}")  # the service's are UUIDs; what goes into a path is checked
 _MOST_BYTES = 1 << 40  # of one file: sums of what makes no sense must not leave the numbers of the table
@@ -133,7 +132,7 @@ def _transcription(each: ListedTranscription, file: ListedFile | None) -> Remote
         id=join_id(each.id, each.file_id or ""),
         reference=each.client_reference_id or "",
         status=status,
-        error=reason[:ERROR_CHARACTERS] if failed else "",
+        error=reason if failed else "",
         created=_milliseconds(each.created_at),
         bytes=_size(file) if file else 0,
         files=1 if file else 0,

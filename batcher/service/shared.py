@@ -10,6 +10,7 @@ from urllib.parse import SplitResult, urlsplit
 from batcher.errors import AccountRefused, UsageError
 from batcher.model import Survey
 
+ERROR_CHARACTERS = 500  #: of why the service failed; more says nothing more to a person
 PORTS = {"https": 443, "http": 80}
 
 
@@ -35,8 +36,13 @@ class Key:
 
 
 def hidden(survey: Survey, hide: Callable[[str], str]) -> Survey:
-    """Return a survey in which the reasons of failures, the service's own texts, went through `hide`."""
-    objects = (replace(each, error=hide(each.error)) if each.error else each for each in survey.objects)
+    """Return a survey in which the reasons of failures, the service's own texts, went through `hide`.
+
+    They are cut only then: half a key would not be found.
+    """
+    objects = (
+        replace(each, error=hide(each.error)[:ERROR_CHARACTERS]) if each.error else each for each in survey.objects
+    )
     return replace(survey, objects=tuple(objects))
 
 

@@ -204,7 +204,7 @@ class Context:
             self.look_now()  # the listing tells whether the service is away or only this call failed
         elif error.kind is Kind.FULL:
             _log.info("refused for quota", said=str(error))
-            self.headroom.refused(self.clock.now(), str(error))
+            self.headroom.refused(self.clock.now(), str(error), self.dice.stream("refused").random())
             self.bells.poll.ring()
 
     def backoff(self, stream: str, failures: int) -> int:

@@ -146,6 +146,20 @@ MUTANTS = (
         hunter="tests/test_store_admission.py",  # the seal compares once more
     ),
     Mutant(
+        "does not ask at the seal whether the audio is known",
+        "batcher/stages/upload.py",
+        "        if job.digest is None and await",
+        "        if False and await",
+        hunter="tests/test_engine.py",  # the recording that had it must have changed since
+    ),
+    Mutant(
+        "keeps a job sealed that goes once more",
+        "batcher/stages/collect.py",
+        '"remote": None, "sealed_at": None, ',
+        '"remote": None, ',
+        hunter="tests/test_engine_rest.py",  # a list from before the deletion must come late
+    ),
+    Mutant(
         "does not look for a job with the same audio under way",
         "batcher/store/admission.py",
         "    elif carrier:\n",
