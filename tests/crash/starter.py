@@ -114,7 +114,9 @@ def _run(start: Start) -> Ending:
     if late:
         os.kill(child, signal.SIGKILL)  # nobody has waited for it yet, so the number is still its own
     _, status = os.waitpid(child, 0)
-    return Ending(os.waitstatus_to_exitcode(status), late, time.perf_counter() - began)
+    code = os.waitstatus_to_exitcode(status)
+    # One that ended in the very moment in which its time was over has ended by itself.
+    return Ending(code, late and code == -signal.SIGKILL, time.perf_counter() - began)
 
 
 def _become(start: Start) -> NoReturn:
