@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from importlib import import_module
 from io import FileIO
 from pathlib import Path
+from random import Random
 
 import av
 import pytest
@@ -115,6 +116,29 @@ def test_raw_audio_has_no_header_to_look_at(tmp_path: Path) -> None:
     path.write_bytes(bytes(5000))
     assert look(path, raw=True).verdict is Verdict.SUITABLE
     assert look(path, raw=True, bounds=FileBounds(bytes=4999)).verdict is Verdict.UNSUITABLE
+
+
+def write_film(path: Path) -> Path:
+    """Write what a camera writes: first a picture of noise, and the sound behind it."""
+    with av.open(str(path), "w", format="mpegts") as film:
+        pictures, sound = film.add_stream("mpeg1video", rate=25), film.add_stream("mp2", rate=44_100)
+        pictures.width, pictures.height, pictures.pix_fmt, pictures.bit_rate = 640, 480, "yuv420p", 8_000_000
+        for number in range(5):
+            picture = av.VideoFrame(640, 480, "rgb24")
+            picture.planes[0].update(Random(number).randbytes(640 * 480 * 3))
+            picture.pts = number
+            film.mux(pictures.encode(picture))
+        for number in range(10):
+            silent = silence(number * 1152)
+            film.mux(sound.encode(silent))
+        film.mux(pictures.encode(None))
+        film.mux(sound.encode(None))
+    return path
+
+
+def test_sound_that_begins_behind_a_picture_is_found(tmp_path: Path) -> None:
+    """A transport stream of a camera does not name its streams before they come."""
+    assert look(write_film(tmp_path / "film.m2ts")).verdict is Verdict.SUITABLE
 
 
 def test_a_damaged_recording_with_a_good_header_passes(tmp_path: Path) -> None:

@@ -15,9 +15,8 @@ from batcher.files.reasons import raise_if_short, why
 from batcher.files.recording import READ_FLAGS
 from batcher.model import FileBounds
 
-#: A file must not make us open other files or the network (a playlist can); no protocol has this name. And a small
-#: part of it tells the container, at a quarter of the cost of FFmpeg's own 5 MB.
-_CONTAINER_OPTIONS = {"protocol_whitelist": "none", "probesize": "2048"}
+#: A file must not make us open other files or the network (a playlist can); no protocol has this name.
+_CONTAINER_OPTIONS = {"protocol_whitelist": "none"}
 
 
 class Verdict(StrEnum):
