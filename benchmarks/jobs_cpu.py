@@ -4,6 +4,7 @@ Everything is on: the table with its history, transcripts, txt and json. No limi
 somebody looks. Beside it, over REST, the official client under a semaphore does the same with nothing kept.
 """
 
+import math
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -95,11 +96,12 @@ async def _row(name: str, setting: Setting) -> Figures:
     more = setting.many - setting.few
     calls = requests(long["service"]) - requests(short["service"])
     each = (long["cpu_s"] - short["cpu_s"]) / more
+    seconds = long["span_s"] - short["span_s"]
     return {
         "case": name,
         "jobs": setting.many,
         "cpu_ms_per_job": each * 1000,
-        "jobs_per_s": more / (long["span_s"] - short["span_s"]),
+        "jobs_per_s": more / seconds if seconds > 0 else math.nan,  # so few that both took as long
         "start_cpu_s": short["cpu_s"] - setting.few * each,
         "requests_per_job": calls / more,
         "service_cpu_ms_per_job": (long["service"]["cpu_s"] - short["service"]["cpu_s"]) * 1000 / more,
