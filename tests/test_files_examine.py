@@ -141,6 +141,45 @@ def test_sound_that_begins_behind_a_picture_is_found(tmp_path: Path) -> None:
     assert look(write_film(tmp_path / "film.m2ts")).verdict is Verdict.SUITABLE
 
 
+TS_PACKET = 188
+PROGRAM_PID, SOUND_PID = 0x1000, 0x101  #: where FFmpeg puts the list of streams, and the second stream
+
+
+def hide_type(film: Path) -> Path:
+    """Have a transport stream list its sound as private data, as some recorders do."""
+    whole = bytearray(film.read_bytes())
+    for start in range(0, len(whole), TS_PACKET):
+        packet = memoryview(whole)[start : start + TS_PACKET]
+        pid = (packet[1] & 0x1F) << 8 | packet[2]
+        if pid == PROGRAM_PID:
+            _list_as_private(packet[5 + packet[4] :])
+        elif pid == SOUND_PID and packet[1] & 0x40:  # a piece begins here
+            begin = bytes(packet).index(b"\0\0\1")
+            packet[begin + 3] = 0xBD
+    film.write_bytes(whole)
+    return film
+
+
+def _list_as_private(table: memoryview) -> None:
+    """Change the type of the sound in a list of streams (ISO 13818-1, 2.4.4.8), and its checksum."""
+    end = 3 + ((table[1] & 0x0F) << 8 | table[2]) - 4
+    entry = 12
+    while (table[entry + 1] & 0x1F) << 8 | table[entry + 2] != SOUND_PID:
+        entry += 5 + table[entry + 4]
+    table[entry] = 0x06
+    checksum = 0xFFFFFFFF
+    for byte in bytes(table[:end]):
+        checksum ^= byte << 24
+        for _bit in range(8):
+            checksum = (checksum << 1 ^ (0x04C11DB7 if checksum & 0x80000000 else 0)) & 0xFFFFFFFF
+    table[end : end + 4] = checksum.to_bytes(4, "big")
+
+
+def test_sound_that_no_header_tells_of_is_found(tmp_path: Path) -> None:
+    """Only what is in its packets tells that a private stream is sound."""
+    assert look(hide_type(write_film(tmp_path / "film.ts"))).verdict is Verdict.SUITABLE
+
+
 def test_a_damaged_recording_with_a_good_header_passes(tmp_path: Path) -> None:
     """What can still be heard is the service's to say."""
     path = write_wav(tmp_path / "talk.wav", 3)
