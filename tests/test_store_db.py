@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import closing, suppress
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -16,8 +17,13 @@ import anyio.to_thread
 import pytest
 
 from batcher import killpoints
+from batcher.clock import SystemClock
 from batcher.errors import MachineRefuses
+from batcher.states import Event, State
+from batcher.store import jobs
 from batcher.store.db import Database, create_private, open_database, open_inline, prepare_connection
+from batcher.store.table import Ledger, Move, Table
+from tests.table_tools import Hand
 
 pytestmark = pytest.mark.anyio
 
@@ -108,6 +114,26 @@ async def test_work_that_fails_takes_nothing_of_the_others_with_it(
     assert isinstance(double, sqlite3.IntegrityError)
     assert statements.count("COMMIT") == 1
     assert noted(path) == ["a", "b", "c"]
+
+
+async def test_what_had_to_run_twice_is_announced_once(inline: tuple[sqlite3.Connection, Database], path: Path) -> None:
+    """A move that was undone because of a neighbour's error, and made again, is one move."""
+
+    def wrong(_ledger: Ledger) -> None:
+        raise ValueError("changed my mind")
+
+    _conn, database = inline
+    hand = Hand(sqlite3.connect(path, isolation_level=None), path.parent)
+    with closing(hand.conn):
+        hand.add("a.wav")
+    table = Table(database, SystemClock())
+    heard: list[Move] = []
+    table.on_moves = heard.extend
+    skip = partial(jobs.fire, job_id=1, source=State.NEW, event=Event.UNSUITABLE)
+    skipped, error = await together(table.transact(skip), table.transact(wrong))
+    assert skipped
+    assert isinstance(error, ValueError)
+    assert [(move.job, move.event) for move in heard] == [(1, Event.UNSUITABLE)]
 
 
 async def test_a_cancelled_write_under_way_is_whole(path: Path) -> None:

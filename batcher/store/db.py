@@ -1,9 +1,9 @@
 """The connection that writes a job table, and the only importer of aiosqlite.
 
 Work on the table is a plain function of a `sqlite3.Connection`. Functions that wait at the same time are
-committed together (one fsync for all), each inside a savepoint of its own, so that one that fails takes
-nothing of the others with it. An await that was begun always ends: cancelling it would not stop the SQL, only
-hide its outcome.
+committed together (one fsync for all). One that fails takes nothing of the others with it: then all are undone and
+run once more, each inside a savepoint of its own. An await that was begun always ends: cancelling it would not stop
+the SQL, only hide its outcome.
 """
 
 import os
@@ -66,7 +66,7 @@ class Database:
         self._queue: list[_Ticket[object]] = []
 
     async def write(self, work: Work[T]) -> T:
-        """Run `work` in a transaction and return its result once it is durable.
+        """Run `work` in a transaction and return its result once it is durable. It may run twice; the first time is undone.
 
         Raises what `work` raised (nothing of it is kept then), or MachineRefuses when the disk refuses.
         """
@@ -83,9 +83,7 @@ class Database:
 def _commit_together(conn: sqlite3.Connection, batch: list[_Ticket[object]]) -> None:
     """Commit every ticket of `batch` in one transaction; on a storage error all of them fail alike."""
     try:
-        conn.execute("BEGIN IMMEDIATE")
-        for ticket in batch:
-            _run_in_savepoint(conn, ticket)
+        _run_together(conn, batch)
         reach("before-commit")
         conn.execute("COMMIT")
         reach("after-commit")
@@ -97,12 +95,26 @@ def _commit_together(conn: sqlite3.Connection, batch: list[_Ticket[object]]) -> 
         ticket.settled = True
 
 
+def _run_together(conn: sqlite3.Connection, batch: list[_Ticket[object]]) -> None:
+    conn.execute("BEGIN IMMEDIATE")
+    try:
+        for ticket in batch:
+            ticket.result = ticket.work(conn)
+    except sqlite3.OperationalError:
+        raise  # the disk or a lock, not this ticket: the whole transaction is in doubt
+    except Exception:  # noqa: BLE001 - whose it is shows when each is on its own
+        conn.execute("ROLLBACK")
+        conn.execute("BEGIN IMMEDIATE")
+        for ticket in batch:
+            _run_in_savepoint(conn, ticket)
+
+
 def _run_in_savepoint(conn: sqlite3.Connection, ticket: _Ticket[object]) -> None:
     conn.execute("SAVEPOINT ticket")
     try:
         ticket.result = ticket.work(conn)
     except sqlite3.OperationalError:
-        raise  # the disk or a lock, not this ticket: the whole transaction is in doubt
+        raise
     except Exception as error:  # noqa: BLE001 - handed to the one who asked, see `outcome`
         ticket.error = error
         conn.execute("ROLLBACK TO ticket")

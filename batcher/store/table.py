@@ -58,6 +58,7 @@ class Table:
         moves: list[Move] = []
 
         def run(conn: sqlite3.Connection) -> T:
+            moves.clear()  # of a first time that was undone
             return work(Ledger(conn, self._clock.now(), moves))
 
         result = await self._database.write(run)
