@@ -24,8 +24,9 @@ from batcher.stages.context import Compute, Context, Plan, compute_inline
 from batcher.stages.examine import Examine
 from batcher.stages.openings import Openings
 from batcher.stages.poll import Poll
-from batcher.stages.runner import Stage, run_stage
+from batcher.stages.runner import run_stage
 from batcher.stages.scan import scan
+from batcher.stages.stage import Stage
 from batcher.stages.upload import Upload
 from batcher.store.claim import Batch, begin_session, heed_clock
 from batcher.store.shard import keep_to

@@ -5,7 +5,7 @@ tenth of a second to open; so a few of those that come next are kept open, each 
 machine it takes less than a millisecond, and this stage does nothing.
 """
 
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 
 import anyio
@@ -16,6 +16,7 @@ from batcher.model import Job
 from batcher.service.shared import reading
 from batcher.stages.context import Context
 from batcher.stages.openings import Opened
+from batcher.stages.stage import Claimed
 from batcher.states import State
 from batcher.store import jobs
 
@@ -36,14 +37,14 @@ class Ahead:
         self.bell = context.bells.ahead
         self._unsuitable: set[int] = set()  #: the upload itself finds out what is wrong with them
 
-    async def claim(self, places: int, busy: Collection[object]) -> Sequence[Job]:
+    async def claim(self, places: int, busy: Collection[object]) -> Claimed[Job]:
         """Return what comes next, while it has to wait for room. The table is not changed."""
         context = self._context
         if context.draining or not context.lacking or context.openings.seconds < LONG_SECONDS:
-            return []
+            return Claimed()
         passed_over = [*busy, *self._unsuitable]
         found = await context.table.transact(lambda ledger: jobs.due(ledger, [State.WAITING], places, passed_over))
-        return [job for job in found if not job.url and not job.convert]
+        return Claimed([job for job in found if not job.url and not job.convert])
 
     def key(self, item: Job) -> object:
         """Return the job's id."""
@@ -72,10 +73,6 @@ class Ahead:
     async def broke(self, item: Job, error: Exception) -> None:  # noqa: ARG002 - the log has it
         """Leave the recording to the upload."""
         self._unsuitable.add(item.id)
-
-    async def next_due(self) -> int | None:
-        """Return nothing: the upload rings when something has to wait."""
-        return None
 
 
 @asynccontextmanager

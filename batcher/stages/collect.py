@@ -12,6 +12,7 @@ from batcher.policy import second_chance
 from batcher.render import About, render
 from batcher.stages.about import about
 from batcher.stages.context import COLLECTED, Context
+from batcher.stages.stage import Claimed
 from batcher.states import Event, State
 from batcher.store import jobs, survey, transcripts
 from batcher.store.table import Ledger
@@ -34,11 +35,11 @@ class Collect:
         self.bell = context.bells.collect
         self.places = context.plan.collect_concurrency
 
-    async def claim(self, places: int, busy: Collection[object]) -> Sequence[Job | Extra]:
+    async def claim(self, places: int, busy: Collection[object]) -> Claimed[Job | Extra]:
         """Return jobs that are due to be fetched, rendered or cleared, then extras to delete."""
         context = self._context
         if context.draining:
-            return []
+            return Claimed()
         states = COLLECTED if context.reach else (State.RENDERING,)
         return await context.table.transact(partial(_due, states=states, places=places, busy=busy))
 
@@ -197,10 +198,6 @@ class Collect:
         else:
             await self._defer(job, repr(error))
 
-    async def next_due(self) -> int | None:
-        """Return when a deferred job may be tried again."""
-        return await self._context.table.transact(partial(_next_due))
-
 
 _STEPS = {
     State.COMPLETED: Collect._fetch,  # noqa: SLF001 - the dispatcher of this very class
@@ -223,12 +220,12 @@ def _outputs(job: Job, formats: list[str], transcript: Transcript, facts: About)
     return [(f"{job.output}.{name}", render(name, transcript, facts)) for name in formats]
 
 
-def _due(ledger: Ledger, states: Sequence[State], places: int, busy: Collection[object]) -> list[Job | Extra]:
+def _due(ledger: Ledger, states: Sequence[State], places: int, busy: Collection[object]) -> Claimed[Job | Extra]:
     found = jobs.due(ledger, states, places, [key for key in busy if isinstance(key, int)])
     if State.COMPLETED not in states:
-        return list(found)
+        return Claimed(found, jobs.next_due(ledger, states))
     extras = survey.due_extras(ledger, places - len(found), [key for key in busy if isinstance(key, str)])
-    return [*found, *extras]
+    return Claimed([*found, *extras], _next_due(ledger))
 
 
 def _next_due(ledger: Ledger) -> int | None:

@@ -1,12 +1,13 @@
 """Examine: look into what a scan found before anything is sent."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from functools import partial
 
 from batcher.errors import MachineRefuses
 from batcher.killpoints import reach
 from batcher.model import Cause, Job
 from batcher.stages.context import Context
+from batcher.stages.stage import Claimed
 from batcher.states import Event, State
 from batcher.store import admission, jobs
 from batcher.store.table import Ledger
@@ -22,11 +23,11 @@ class Examine:
         self._context = context
         self.bell = context.bells.examine
 
-    async def claim(self, places: int, busy: Collection[object]) -> Sequence[Job]:
+    async def claim(self, places: int, busy: Collection[object]) -> Claimed[Job]:
         """Return new jobs."""
         if self._context.draining or not self._context.plan.admit:
-            return []
-        return await self._context.table.transact(lambda ledger: jobs.due(ledger, [State.NEW], places, busy))
+            return Claimed()
+        return await self._context.table.transact(partial(_due, places=places, busy=busy))
 
     def key(self, item: Job) -> object:
         """Return the job's id."""
@@ -60,6 +61,6 @@ class Examine:
 
         await context.table.transact(put_back)
 
-    async def next_due(self) -> int | None:
-        """Return when a deferred new job may be looked at again."""
-        return await self._context.table.transact(lambda ledger: jobs.next_due(ledger, [State.NEW]))
+
+def _due(ledger: Ledger, places: int, busy: Collection[object]) -> Claimed[Job]:
+    return Claimed(jobs.due(ledger, [State.NEW], places, busy), jobs.next_due(ledger, [State.NEW]))

@@ -4,47 +4,20 @@ A stage's handler ends in an event on its job, whatever happens. What it did not
 that job is put back with the error as its reason, and the others go on.
 """
 
-from collections.abc import Collection, Sequence
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import anyio
 import structlog
 
 from batcher.errors import BatcherError
 from batcher.stages.context import Context
-from batcher.wakeup import Wakeup
+from batcher.stages.stage import Claimed, Stage
 
 #: Bells are wake-ups, not promises: every stage looks at the table this often anyway.
 FALLBACK_SECONDS = 5.0
 
 _log = structlog.get_logger()
 T = TypeVar("T")
-
-
-class Stage(Protocol[T]):
-    """A stage takes items from the table, works on several at once, and leaves each in another state."""
-
-    name: str
-    bell: Wakeup
-
-    @property
-    def places(self) -> int:
-        """Return how many items it works on at once; it is asked each time anew."""
-
-    async def claim(self, places: int, busy: Collection[object]) -> Sequence[T]:
-        """Return up to `places` items that are due, none of them in `busy`."""
-
-    def key(self, item: T) -> object:
-        """Return what identifies an item in `busy`."""
-
-    async def handle(self, item: T) -> None:
-        """Work on one item until it is in another state or has another due time."""
-
-    async def broke(self, item: T, error: Exception) -> None:
-        """Put back an item whose handler ended in an error that nobody foresaw."""
-
-    async def next_due(self) -> int | None:
-        """Return when the next item comes due by itself (UTC milliseconds)."""
 
 
 async def run_stage(context: Context, stage: Stage[T]) -> None:
@@ -54,11 +27,11 @@ async def run_stage(context: Context, stage: Stage[T]) -> None:
         while True:
             armed = stage.bell.arm()
             free = stage.places - len(busy)
-            claimed = await stage.claim(free, frozenset(busy)) if free > 0 else []
-            for item in claimed:
+            claimed: Claimed[T] = await stage.claim(free, frozenset(busy)) if free > 0 else Claimed()
+            for item in claimed.items:
                 busy.add(stage.key(item))
                 group.start_soon(_work, stage, item, busy, name=f"{stage.name} {stage.key(item)}")
-            with anyio.move_on_after(await _patience(context, stage)):
+            with anyio.move_on_after(_patience(context, claimed.next_due)):
                 await armed.wait()
 
 
@@ -75,8 +48,7 @@ async def _work(stage: Stage[T], item: T, busy: set[object]) -> None:
         stage.bell.ring()
 
 
-async def _patience(context: Context, stage: Stage[T]) -> float:
-    due = await stage.next_due()
+def _patience(context: Context, due: int | None) -> float:
     if due is None:
         return FALLBACK_SECONDS
     return min(FALLBACK_SECONDS, max(0.001, (due - context.clock.now()) / 1000))

@@ -1,6 +1,6 @@
 """Upload: the scheduler claims within the quota, the worker pool sends."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from functools import partial
 
 import anyio
@@ -14,9 +14,10 @@ from batcher.options import Options
 from batcher.policy import submission_failed
 from batcher.service import Submission
 from batcher.stages.context import Context
+from batcher.stages.stage import Claimed
 from batcher.states import Event, State
 from batcher.store import admission, jobs, transcripts
-from batcher.store.claim import claim
+from batcher.store.claim import Claim, claim
 from batcher.store.table import Ledger
 from batcher.valve import Throttled
 
@@ -44,26 +45,31 @@ class Upload:
         allowed = self._context.headroom.limits.pending
         return self._context.uploads.observe(anyio.current_time(), self._sending, allowed, short=short)
 
-    async def claim(self, places: int, busy: Collection[object]) -> Sequence[Job]:
+    async def claim(self, places: int, busy: Collection[object]) -> Claimed[Job]:
         """Claim what the quota allows now."""
         claimed = await self._claim(places, busy)
-        self._sending += len(claimed)
-        self._look(short=len(claimed) < places)
+        self._sending += len(claimed.items)
+        self._look(short=len(claimed.items) < places)
         return claimed
 
-    async def _claim(self, places: int, busy: Collection[object]) -> Sequence[Job]:
+    async def _claim(self, places: int, busy: Collection[object]) -> Claimed[Job]:
         context = self._context
         context.why_waiting, context.lacking = self._obstacle(), ""
         if context.why_waiting or context.draining or not context.plan.admit:
-            return []
+            return Claimed()
         limits, room = context.headroom.limits, context.headroom.room(context.clock.now())
-        work = partial(claim, batch=context.batch, limits=limits, room=room, places=places, busy=busy)
-        claimed = await context.table.transact(partial(work, longest_first=context.plan.longest_first))
+        longest_first = context.plan.longest_first
+
+        def work(ledger: Ledger) -> tuple[Claim, int | None]:
+            claimed = claim(ledger, context.batch, limits, room, places, busy, longest_first=longest_first)
+            return claimed, jobs.next_due(ledger, [State.WAITING])
+
+        claimed, next_due = await context.table.transact(work)
         reach("claimed")
         context.lacking = claimed.lacking
         if context.lacking:
             context.bells.ahead.ring()
-        return claimed.jobs
+        return Claimed(claimed.jobs, next_due)
 
     def _obstacle(self) -> str:
         """Return why nothing may be sent now, or nothing."""
@@ -108,10 +114,6 @@ class Upload:
     async def broke(self, item: Job, error: Exception) -> None:
         """Put a job back as its seal demands; before the seal it fails after so many tries."""
         await _Sending(self._context, item, Options()).broke(repr(error))
-
-    async def next_due(self) -> int | None:
-        """Return when a job that has to wait may be sent."""
-        return await self._context.table.transact(lambda ledger: jobs.next_due(ledger, [State.WAITING]))
 
 
 class _Sending:
