@@ -104,11 +104,11 @@ class LocalDisk:
             self.problems.append(WalkProblem(each.path, str(error)))
 
     async def examine(self, jobs: Sequence[Job]) -> list[Examined]:
-        """Look into each recording in a thread. What a URL leads to is the service's to find out."""
-        return [_unseen(job) if job.url else _examined(job, await self._examine(job)) for job in jobs]
+        """Look into the recordings in a thread. What a URL leads to is the service's to find out."""
+        return await offload(lambda: [_unseen(job) if job.url else self._examine(job) for job in jobs])
 
-    async def _examine(self, job: Job) -> Examination:
-        return await offload(examine, job.path, job.compare, self._bounds, self._raw)
+    def _examine(self, job: Job) -> Examined:
+        return _examined(job, examine(job.path, job.compare, self._bounds, self._raw))
 
     def recording(self, job: Job) -> AbstractAsyncContextManager[Recording]:
         """Open a recording, provided that it is still what the table knows."""
