@@ -1,13 +1,14 @@
 """What a job costs batcher in processor time, the start left out: a long run less a short one.
 
 Everything is on: the table with its history, transcripts, txt and json. No limit binds, and a job is over as soon as
-somebody looks. Beside it, over REST, the official client under a semaphore does the same with nothing kept.
+somebody looks. Beside it, the same way to the service without anything around it: what the libraries of the wire cost. And, over
+REST, the official client under a semaphore. Both keep nothing.
 """
 
 import math
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -71,19 +72,31 @@ async def _batcher(api: str, jobs: int, setting: Setting) -> Figures:
         return await run_batcher(Path(place), api, options, setting.knobs(), setting.cpus)
 
 
-async def _semaphore(_api: str, jobs: int, setting: Setting) -> Figures:
+async def _bare(api: str, jobs: int, setting: Setting) -> Figures:
+    """Send so many recordings the way batcher does, and do nothing else."""
+    return await _alternative("bare.py", api, jobs, setting, {"api": api, "at_once": AT_ONCE})
+
+
+async def _semaphore(api: str, jobs: int, setting: Setting) -> Figures:
     """Run the official client under a semaphore over so many recordings."""
+    return await _alternative("semaphore.py", api, jobs, setting, {"at_once": AT_ONCE, "poll_seconds": POLL_SECONDS})
+
+
+async def _alternative(script: str, api: str, jobs: int, setting: Setting, order: Mapping[str, str | float]) -> Figures:
+    """Run one of the alternatives over so many recordings."""
     with tempfile.TemporaryDirectory(dir=setting.folder, prefix="benchmark-") as place:
         recordings = Path(place) / "in"
         make_recordings(recordings, [JOB_BYTES] * jobs)
-        order = {"folder": str(recordings), "at_once": AT_ONCE, "poll_seconds": POLL_SECONDS}
-        run = await run_alternative(Path(sys.executable), "semaphore.py", order, "rest", setting.knobs(), setting.cpus)
+        whole = {**order, "folder": str(recordings)}
+        run = await run_alternative(Path(sys.executable), script, whole, api, setting.knobs(), setting.cpus)
         return run | {"span_s": run["makespan_s"]}
 
 
 _PROGRAMS = {
     "batcher, gRPC": (_batcher, "grpc"),
     "batcher, REST": (_batcher, "rest"),
+    "bare, gRPC": (_bare, "grpc"),
+    "bare, REST": (_bare, "rest"),
     "AsyncSonioxClient": (_semaphore, "rest"),
 }
 PROGRAM_NAMES = list(_PROGRAMS)
