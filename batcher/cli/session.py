@@ -3,6 +3,7 @@
 `conduct` is what `run`, `reconcile` and `cancel` share; they differ in the plan.
 """
 
+import gc
 import os
 import resource
 import signal
@@ -102,6 +103,7 @@ def conduct(order: Order, display: Display, clock: SystemClock) -> Outcome:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # the usual limit is meant for programs that watch theirs
     outcome = Outcome()
+    gc.freeze()  # what was loaded stays to the end: no need to look through it again and again
     try:
         anyio.run(_conduct, order, display, clock, outcome)
     except BatcherError as error:
