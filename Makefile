@@ -41,6 +41,7 @@ powercut: $(STAMP) ## cut the power of the disk under OUT (root, Linux): make po
 	$(BIN)/python -m tests.crash.powercut $(or $(N),100) $(or $(SEED),0)
 
 bench: $(STAMP) ## what batcher costs and how full it keeps the window, measured side by side (an hour)
+	$(BIN)/python -m benchmarks.start
 	$(BIN)/python -m benchmarks.window
 	$(BIN)/python -m benchmarks.peers
 	$(BIN)/python -m benchmarks.jobs_cpu
