@@ -40,7 +40,9 @@ from benchmarks.table import Column, machine, medians, show
 
 TEMPORARY = Path(tempfile.gettempdir())
 IN_A_DIRECTORY = 1_000
-SMALLEST = 10_000  #: bytes of the first recording; each next one has one more, so that all sizes differ
+#: Bytes of the last recording; each one before it has one more, so that all sizes differ. Those that are sent are the
+#: last ones: they cost as much in a large batch as in a small one.
+SMALLEST = 10_000
 DONE_SHARE = 0.99
 MEGABYTE = 1_000_000
 UPLOADS_SECONDS = 10.0  #: how long a run may take to its first upload
@@ -181,7 +183,7 @@ def make_holes(folder: Path, number: int) -> None:
         if index % IN_A_DIRECTORY == 0:
             directory.mkdir(parents=True)
         handle = os.open(directory / f"{index:07}.wav", os.O_CREAT | os.O_WRONLY, 0o600)
-        os.ftruncate(handle, SMALLEST + index)
+        os.ftruncate(handle, SMALLEST + number - 1 - index)
         os.close(handle)
 
 
