@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from batcher.emulator.rest_account import RestAccount
 from tests import test_rest_kills
 from tests.crash import oracles, powercut
 from tests.crash.starter import Starter, starter
-from tests.crash.sweep import Killer, points
+from tests.crash.sweep import APIS, Killer, points
 from tests.crash.trial import Recipe, Trial, trial
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="kills are timed by a call of Linux")
@@ -70,6 +71,15 @@ def test_a_batch_that_kept_every_promise_is_not_blamed(ended: Trial) -> None:
     assert oracles.at_the_end(ended) == []
     assert oracles.acknowledged(ended)
     assert oracles.after_cut(ended) == []
+
+
+@pytest.mark.parametrize("api", APIS)
+def test_no_list_is_from_before_the_stranger(starting: Starter, tmp_path: Path, api: str) -> None:
+    """An old list that does not show it would explain a refusal, and then no refusal would mean anything."""
+    with trial(Recipe(api), tmp_path, starting) as batch:
+        account = batch.emulator.account
+        look = account.list_jobs if isinstance(account, RestAccount) else account.survey
+        assert len(batch.emulator.portal.call(lambda: look(age_ms=60_000))) == 1
 
 
 def spoil(path: Path, content: bytes | None) -> Callable[[Trial], Callable[[], object]]:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from random import Random
-from typing import cast
 
 import av
 from anyio.from_thread import start_blocking_portal
@@ -31,6 +30,7 @@ FAULTS = (
 SETTLE = {"none": 0.6, FAULTS: 1.2}  #: seconds
 LAST_SECONDS = 120.0  #: a run that nobody kills ends within that
 PENDING, STORED = 4, 6
+DAY_MS = 86_400_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,8 +149,18 @@ def _service(recipe: Recipe) -> Iterator[tuple[Emulated[Account] | Emulated[Rest
             if recipe.api == "rest"
             else Emulated(running.grpc_url, "grpc", grpc, portal)
         )
-        portal.call(cast("Account", emulator.account).add_foreign)
+        portal.call(_add_stranger, emulator.account)
         yield emulator, witness
+
+
+def _add_stranger(account: Account | RestAccount) -> None:
+    """Put an object of another client there that has been there for long: no list, however old, is from before it.
+
+    What others send between our look and our upload nobody can know of; a refusal because of it is no fault of ours.
+    """
+    account.add_foreign()
+    (item,) = account.files if isinstance(account, Account) else account.jobs
+    item.created = item.visible = item.created - DAY_MS
 
 
 def _knobs(recipe: Recipe) -> Knobs:
