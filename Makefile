@@ -34,7 +34,7 @@ demo: $(STAMP) ## recordings to transcripts on this machine, no key needed: make
 sim: $(STAMP) ## simulated nights: make sim N=500 SEED=0
 	$(BIN)/python -m tests.simulation $(or $(N),100) $(or $(SEED),0) --jobs $(or $(JOBS),1) $(if $(LARGE),--large)
 
-crash: $(STAMP) ## kill -9 at every named point and at random moments: make crash N=200 SEED=0
+crash: $(STAMP) ## kill -9 at every named point, and in N batches at random moments (N below 100: a few at each point): make crash N=200 SEED=0
 	$(BIN)/python -m tests.crash $(or $(N),200) $(or $(SEED),0)
 
 powercut: $(STAMP) ## cut the power of the disk under OUT (root, Linux): make powercut N=100 SEED=0

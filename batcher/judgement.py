@@ -117,20 +117,21 @@ def _judge_held(scene: Scene, job: Job, listed: list[RemoteObject], judgement: J
     if _orphaned(scene, job):
         _judge_orphan(job, judgement)
         return  # the next look decides about its objects, when the job is uncertain or waiting
-    if not mine and job.state is State.UNCERTAIN:
-        mine = _earlier(job, listed)
+    earlier = _earlier(job, listed) if not mine and job.state is State.UNCERTAIN else []
     if not _in_hand(scene, job) and job.since < scene.began:
-        judgement.extras += [r for r in listed if r not in mine[:1] and not _may_be_needed(job, r)]
+        kept = mine[:1] or earlier
+        judgement.extras += [r for r in listed if r not in kept and not _may_be_needed(job, r)]
     if mine and job.state in (State.UNCERTAIN, State.SUBMITTED, State.COMPLETED):
         _judge_present(scene, job, mine[0], judgement)
     elif not mine and job.state in (State.UNCERTAIN, State.SUBMITTED, State.COMPLETED):
-        _judge_missing(scene, job, judgement)
+        _judge_missing(scene, job, earlier, judgement)
 
 
 def _earlier(job: Job, listed: list[RemoteObject]) -> list[RemoteObject]:
     """Return what an earlier attempt has made of this very recording, though a list had proven that it did not.
 
-    It is paid for; with it the job need not be sent once more, whatever became of its present attempt.
+    It is paid for; with it the job need not be sent once more. But it waits until the present attempt is proven
+    absent: one that may still arrive keeps its place, and would be left behind by a batch that ended without it.
     """
     usable = (r for r in listed if _is_of_this_content(job, r))
     return sorted(usable, key=lambda remote: _worth(job, remote))[:1]
@@ -214,14 +215,18 @@ def _judge_present(scene: Scene, job: Job, remote: RemoteObject, judgement: Judg
         judgement.news.append((job, remote.status))
 
 
-def _judge_missing(scene: Scene, job: Job, judgement: Judgement) -> None:
-    """Collect the proof that a job is not at the service (see `Settle`)."""
+def _judge_missing(scene: Scene, job: Job, earlier: list[RemoteObject], judgement: Judgement) -> None:
+    """Collect the proof that a job is not at the service (see `Settle`); then it takes what an earlier attempt made."""
     earliest = job.since + scene.settle.wait_ms
     if not scene.survey.complete or scene.began < earliest:
         return
     if job.absent_at is None or job.absent_at < earliest:  # a mark from before it moved proves nothing any more
         judgement.missed.append(job)
-    elif scene.began >= job.absent_at + scene.settle.apart_ms:
+    elif scene.began < job.absent_at + scene.settle.apart_ms:
+        return
+    elif earlier:
+        _judge_present(scene, job, earlier[0], judgement)
+    else:
         judgement.findings.append(_proven_absent(scene, job))
 
 

@@ -123,6 +123,33 @@ def test_what_arrives_later_than_promised_is_sent_twice_and_only_deleted(folder:
 
 
 @pytest.mark.parametrize("api", APIS)
+def test_what_an_earlier_attempt_made_does_not_hide_that_the_present_one_may_arrive(folder: Path, api: str) -> None:
+    """The first shows up after it was sent again, the second within its own settle time: nothing may be left of either."""
+    bed = a_bed(folder, 1_000, api=api)
+    lost = [Fault(Trouble.LATE, ms=minutes * 60_000) for minutes in (14, 20)]
+    bed.trouble = lambda call: lost.pop() if call is Call.SUBMIT and lost else None
+    assert bed.run() is None
+    assert bed.wrong() == []
+    assert accepted(bed) == 2
+
+
+@pytest.mark.parametrize("api", APIS)
+def test_an_attempt_that_may_still_arrive_keeps_its_place_when_an_earlier_one_shows_up(folder: Path, api: str) -> None:
+    """Both are at the service, which has room for two: a third one would be refused."""
+    bed = a_bed(folder, 1_000, api=api, pending=2, min_work_ms=HOUR * 1000, max_work_ms=HOUR * 1000)
+    bed.plan = replace(bed.plan, limits=replace(bed.plan.limits, pending=2))
+    lost = [Fault(Trouble.LATE, ms=minutes * 60_000) for minutes in (14, 20)]
+    bed.trouble = lambda call: lost.pop() if call is Call.SUBMIT and lost else None
+    bed.run(drain_at(18 * 60))
+    assert lost == []
+    bed.add("another.wav", 1_001)
+    bed.world.moment = 21 * 60
+    assert bed.run() is None
+    assert bed.wrong() == []
+    assert (bed.rest if api == "rest" else bed.account).tally.quota_refusals == 0
+
+
+@pytest.mark.parametrize("api", APIS)
 @pytest.mark.parametrize("minutes", [2, 13])
 def test_a_list_that_lags_behind_pays_nothing_twice(folder: Path, api: str, minutes: int) -> None:
     """Every answer is lost, and what the service has shows up in its list much later."""

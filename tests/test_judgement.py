@@ -244,14 +244,23 @@ def test_of_equals_the_oldest_is_kept() -> None:
 
 
 @pytest.mark.parametrize("status", [COMPLETED, RemoteStatus.PROCESSING, RemoteStatus.FAILED])
-def test_what_an_earlier_attempt_made_is_adopted_when_the_present_ones_answer_was_lost(status: RemoteStatus) -> None:
+def test_what_an_earlier_attempt_made_is_adopted_when_the_present_one_never_arrived(status: RemoteStatus) -> None:
     """It shows up later than anything could prove, and is paid for; only one that failed is of no use."""
     late = listed(status, "late", reference=reference(attempt=1))
-    judgement = look(a_job(State.UNCERTAIN), late)
-    adopted = status is not RemoteStatus.FAILED
-    assert [finding.event for finding in judgement.findings] == [Event.ADOPTED] * adopted
-    assert [finding.facts["reference"] for finding in judgement.findings] == [late.reference] * adopted
-    assert [extra.id for extra in judgement.extras] == ["late"] * (not adopted)
+    usable = status is not RemoteStatus.FAILED
+    judgement = look(a_job(State.UNCERTAIN, absent_at=LATE), late, began=LATE + SETTLE.apart_ms)
+    (finding,) = judgement.findings
+    assert finding.event is (Event.ADOPTED if usable else Event.ABSENT)
+    assert finding.facts.get("reference") == (late.reference if usable else None)
+    assert [extra.id for extra in judgement.extras] == ["late"] * (not usable)
+
+
+@pytest.mark.parametrize("absent_at", [None, LATE])
+def test_what_an_earlier_attempt_made_waits_while_the_present_one_may_arrive(absent_at: int | None) -> None:
+    """It is kept, and takes room of its own; the job keeps its place for the one that may come."""
+    late = listed(COMPLETED, "late", reference=reference(attempt=1))
+    judgement = look(a_job(State.UNCERTAIN, absent_at=absent_at), late, began=LATE + SETTLE.apart_ms - 1)
+    assert (events(judgement), judgement.extras, judgement.foreign.stored) == ([], [], 1)
 
 
 @pytest.mark.parametrize("state", sorted(HELD_STATES - {State.UPLOADING, State.SEALED}))

@@ -1,74 +1,98 @@
 """Kill the real command: ``python -m tests.crash BATCHES [SEED]``.
 
-First every named point is swept through both APIs, and again in recoveries; then so many batches are killed at
-random moments while the service loses answers. Fails when anything was violated.
+First every named point is swept through both APIs, and again in recoveries, in fair weather and while the service
+loses answers; then so many batches are killed at random moments and points. With fewer batches than `WHOLE` the sweeps
+are cut short as well. Fails when anything was violated, and when a point was never reached.
 """
 
 import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack
 from functools import partial
 from itertools import product
 
 from tests.crash.starter import Starter, starter
-from tests.crash.sweep import APIS, Killer, Report, points
+from tests.crash.sweep import APIS, Killer, Report, Sweep, points, sweeps
 
-WORKERS = 8  #: most of a run is waiting for the service
+WORKERS = 12  #: most of a run is waiting for the service
 MOST_SHOWN = 40
+WHOLE = 100  #: from so many batches on every sweep goes on until a run ends unharmed
+TOLD = 25  #: batches between two lines of progress
 
 Work = Callable[[Killer], None]
 
 
+def most_hits(batches: int) -> int | None:
+    """Return how often a sweep kills at each point at most: 1 with up to 24 batches, …; None: to its end."""
+    return None if batches >= WHOLE else 1 + batches // 25
+
+
 def tasks(batches: int) -> dict[str, Work]:
     """Return what is to be done, by a name that its chances are drawn from."""
-    work: dict[str, Work] = {}
-    for point, api in product(points(), APIS):
-        work[f"{api} {point}"] = partial(Killer.sweep, point=point, api=api)
-        work[f"{api} {point} in a recovery"] = partial(Killer.sweep_recovery, point=point, api=api)
+    most = most_hits(batches)
+    work: dict[str, Work] = {str(sweep): partial(Killer.sweep, sweep=sweep, most=most) for sweep in sweeps()}
     return work | {f"batch {number}": Killer.random_batch for number in range(batches)}
 
 
 def do_all(work: dict[str, Work], seed: str) -> Report:
     """Do everything, several at a time, each worker with a starting process of its own."""
-    total, local = Report(), threading.local()
+    total = Report()
+    for number, (name, report) in enumerate(_done(work, seed), 1):
+        total.add(report)
+        sys.stderr.write("".join(f"{what}\n" for what in report.violations))
+        sys.stderr.write(progress(f"{number} of {len(work)}", name, report, terminal=sys.stderr.isatty()))
+        sys.stderr.flush()
+    return total
+
+
+def _done(work: dict[str, Work], seed: str) -> Iterator[tuple[str, Report]]:
+    """Do everything, and yield what was done as soon as it is."""
+    local = threading.local()
     with ExitStack() as starters:
 
         def prepare() -> None:
             local.starter = starters.enter_context(starter())
 
-        def do(name: str) -> Report:
+        def do(name: str) -> tuple[str, Report]:
             own: Starter = local.starter
             killer = Killer(own, f"{seed} {name}")
             try:
                 work[name](killer)
             except Exception as error:  # noqa: BLE001 - a table that cannot be read, say: found, and the others go on
                 killer.report.violations.append(f"{name}: {error!r}")
-            return killer.report
+            return name, killer.report
 
         with ThreadPoolExecutor(WORKERS, initializer=prepare) as pool:
-            for number, report in enumerate(pool.map(do, work), 1):
-                total.add(report)
-                sys.stderr.write("".join(f"{what}\n" for what in report.violations))
-                if sys.stderr.isatty():
-                    sys.stderr.write(f"\r{number} of {len(work)} ")
-    return total
+            for future in as_completed([pool.submit(do, name) for name in work]):
+                yield future.result()
+
+
+def progress(part: str, name: str, report: Report, *, terminal: bool) -> str:
+    """Return how far it is: over and over in one line of a terminal, elsewhere a line now and then."""
+    if terminal:
+        return f"\r{part} "
+    kind, _, number = name.partition(" ")
+    if kind == "batch" and (int(number) + 1) % TOLD:
+        return ""
+    return f"{part}: {name}, {report.kills.total()} kills, {len(report.violations)} violations\n"
 
 
 def table(report: Report) -> Iterable[str]:
     """Yield a line for every point: how far it was swept, kills there, violations; then the moments."""
-    heads = "".join(f"{head:>9}" for head in (*APIS, *APIS, "kills", "violated"))
-    yield f"{'kill point, swept n = 1 …':27} {'at first':>18}{'in a recovery':>18}"
-    yield f"{'':28}{heads}"
+    ways = list(product((False, True), (False, True)))
+    yield f"{'kill point, swept n = 1 …':28}{'at first':>16}{'with faults':>16}{'in a recovery':>16}{'with faults':>16}"
+    yield f"{'':28}{''.join(f'{api:>8}' for _ in ways for api in APIS)}{'kills':>8}{'violated':>9}"
     for name in points():
-        swept = "".join(f"{counts[name, api]:9}" for counts in (report.swept, report.again) for api in APIS)
-        yield f"{name:28}{swept}{report.kills[name]:9}{report.blame[name]:9}"
+        each = [Sweep(name, api, recovery, faults) for recovery, faults in ways for api in APIS]
+        swept = "".join(f"{report.swept[sweep] if sweep.possible else '-':>8}" for sweep in each)
+        yield f"{name:28}{swept}{report.kills[name]:8}{report.blame[name]:9}"
     yield "killed so many seconds after the start of a run:"
     for name in sorted(report.kills.keys() - set(points())):
-        yield f"{name:64}{report.kills[name]:9}{report.blame[name]:9}"
+        yield f"{name:92}{report.kills[name]:8}{report.blame[name]:9}"
 
 
 def figures(report: Report, seconds: float) -> Iterable[str]:
@@ -92,6 +116,8 @@ def main() -> int:
     began = time.perf_counter()
     report = do_all(tasks(batches), seed)
     lines = [*table(report), *figures(report, time.perf_counter() - began)]
+    if most := most_hits(batches):
+        lines.append(f"no sweep went beyond n = {most}: to its end each goes with N = {WHOLE} or more")
     sys.stdout.write("\n".join(lines) + "\n")
     return 1 if report.violations else 0
 

@@ -92,6 +92,14 @@ def copied(path: Path) -> Iterator[sqlite3.Connection | None]:
             yield table if has else None
 
 
+def batch_of(trial: Trial) -> str:
+    """Return the id of the batch."""
+    with copied(trial.table) as table:
+        assert table is not None
+        ((batch,),) = rows(table, "SELECT id FROM batch")
+        return str(batch)
+
+
 def rows(table: sqlite3.Connection, sql: str) -> list[Row]:
     """Return all rows of a query."""
     return table.execute(sql).fetchall()

@@ -19,10 +19,11 @@ from tempfile import TemporaryDirectory
 from tests.crash import oracles
 from tests.crash.image import Image, image, in_private, no_sync_library, why_not
 from tests.crash.starter import starter
-from tests.crash.sweep import APIS, MINUTE, points
+from tests.crash.sweep import APIS, points
 from tests.crash.trial import FAULTS, Recipe, Trial, trial
 
 WORKERS = 4
+TOLD = 10  #: batches between two lines of progress
 CUTS_A_BATCH = 2
 ELSEWHERE = 0.3  #: of the batches have their table on another disk
 #: Where a transcript is on its way to the disk or has just got there: most cuts are made there or at any moment.
@@ -32,6 +33,7 @@ LATE = (
 )  # fmt: skip
 _INSIDE = "--inside"  #: the mounts are our own already
 MOST_SHOWN = 40
+MINUTE = 60.0  #: a run that was not cut by then is cut, point or not
 
 
 @dataclass(slots=True)
@@ -110,8 +112,11 @@ def do_all(task: Callable[[str], Report], names: Iterable[str]) -> Report:
     """Cut batches, several at a time, each on a disk of its own."""
     total = Report()
     with ThreadPoolExecutor(WORKERS) as pool:
-        for report in pool.map(task, names):
+        for number, report in enumerate(pool.map(task, names), 1):
             total.add(report)
+            if not number % TOLD:
+                sys.stderr.write(f"{number} batches, {total.cuts} cuts, {total.losses} with a loss\n")
+                sys.stderr.flush()
     return total
 
 

@@ -1,7 +1,8 @@
 """Kills at every named point, the first time it is reached, the second time, … until a run ends unharmed.
 
-Every point is swept once more in the recovery of a batch that was killed in the middle. All pairs of a first and a
-second kill would take a day, so one first kill is drawn for each of these sweeps, and it is told how many pairs.
+Every point is swept through both APIs, in a first run and in the recovery of a batch that was killed in the middle,
+in fair weather, where what is reached is certain, and with lost answers and all other faults. All pairs of a first and
+a second kill would take a day, so one first kill is drawn for each of these sweeps, and it is told how many pairs.
 """
 
 import re
@@ -10,30 +11,31 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
+from itertools import product
 from pathlib import Path
 from random import Random
 
 import batcher
 from tests.crash import oracles
 from tests.crash.starter import Starter
-from tests.crash.trial import FAULTS, Recipe, Trial, trial
+from tests.crash.trial import FAULTS, LAST_SECONDS, Recipe, Trial, trial
 
 APIS = ("rest", "grpc")
-MOST_HITS = 200  #: a point that is reached more often in so small a batch is a loop of its own
-MINUTE = 60.0
+MOST_HITS = 200  #: a point that is reached more often in so small a batch is a loop of its own: a finding
+TRIES = 2  #: batches in which faults may keep a point from being reached, before its sweep is over
 #: Where a batch is killed so that much is left to recover: something sent, fetched, written, deleted.
-MIDDLE = (
-    "claimed:2", "before-seal:1", "after-seal:2", "accepted:2", "fetched:1", "transcript-committed:1",
-    "output-renamed:2", "rendered:1", "deleted:1",
-)  # fmt: skip
+UNWRITTEN = ("claimed:2", "before-seal:1", "after-seal:2", "accepted:2", "fetched:1", "transcript-committed:1")
+MIDDLE = (*UNWRITTEN, "output-renamed:2", "rendered:1", "deleted:1")
 #: Where it is killed so that the recovery still comes by what only happens to recordings that are not sent yet.
 EARLY = ("scan-committed:1", "claimed:1", "before-seal:1")
 _OF_THE_UNSENT = {
-    "examined", "claimed", "chunk-read", "converted", "before-seal", "after-seal", "accepted", "acceptance-committed",
-    "fetched", "transcript-committed", "directory-made",
+    "claimed", "chunk-read", "converted", "before-seal", "after-seal", "accepted", "acceptance-committed",
+    "fetched", "transcript-committed", "directory-made", "upload-forgotten",
 }  # fmt: skip
+_OF_THE_UNWRITTEN = {"output-temp-written", "output-renamed", "output-directory-synced", "rendered"}
 #: What a recovery comes by only after a certain kill.
 _AFTER = {
+    "examined": "scan-committed:1",
     "temporary-swept": "output-temp-written:1",
     "extra-deleted": "before-seal:1",
     "request-applied": "migration-statement:5",
@@ -41,6 +43,9 @@ _AFTER = {
     "before-migration-commit": "migration-statement:5",
     "after-migration-commit": "migration-statement:5",
 }
+_REST_ONLY = {"converted", "transcription-deleted", "upload-forgotten"}
+_RECOVERIES_ONLY = {"temporary-swept", "extra-deleted"}  #: a run that nobody killed leaves neither
+_FIRST_RUNS_ONLY = {"table-created"}  #: no point lies before it, and after it the table is there
 
 
 def points() -> list[str]:
@@ -49,14 +54,40 @@ def points() -> list[str]:
     return sorted({name for source in sources for name in re.findall(r'reach\("([a-z-]+)"\)', source)})
 
 
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """One point through one API, to be killed at the first, second, … time it is reached."""
+
+    point: str
+    api: str
+    recovery: bool = False  #: of a batch that was killed before
+    faults: bool = False  #: answers are lost, lists are old, …
+
+    def __str__(self) -> str:
+        """Return its name."""
+        return f"{self.api} {self.point}{' in a recovery' * self.recovery}{' with faults' * self.faults}"
+
+    @property
+    def possible(self) -> bool:
+        """Tell whether the point can be reached so."""
+        if self.api != "rest" and self.point in _REST_ONLY:
+            return False
+        return self.point not in (_FIRST_RUNS_ONLY if self.recovery else _RECOVERIES_ONLY)
+
+
+def sweeps() -> list[Sweep]:
+    """Return every possible sweep of every point."""
+    everything = product(points(), APIS, (False, True), (False, True))
+    return [sweep for sweep in (Sweep(*each) for each in everything) if sweep.possible]
+
+
 @dataclass(slots=True)
 class Report:
     """What was done and found."""
 
     runs: int = 0
     kills: Counter[str] = field(default_factory=Counter)  #: by point or moment, first ones and in recoveries
-    swept: Counter[tuple[str, str]] = field(default_factory=Counter)  #: how often a point was reached, by API
-    again: Counter[tuple[str, str]] = field(default_factory=Counter)  #: the same in recoveries
+    swept: Counter[Sweep] = field(default_factory=Counter)  #: up to which time that a point was reached
     pairs: Counter[tuple[str, str]] = field(default_factory=Counter)  #: points killed at one after the other
     states: Counter[str] = field(default_factory=Counter)  #: jobs by state when they were killed
     faults: Counter[str] = field(default_factory=Counter)  #: injected by the service
@@ -84,31 +115,54 @@ class Killer:
         self._points = points()
         self._before = ""  #: the point that the present batch was killed at last
 
-    def sweep(self, point: str, api: str, *, most: int = MOST_HITS) -> None:
-        """Kill at the first, second, … time a point is reached, in a new batch each, until one run ends unharmed."""
-        for count in range(1, most + 1):
-            with self._batch(self._recipe(point, api), f"{point}:{count}") as batch:
-                if not self._run(batch, point, count):
-                    return
-            self.report.swept[point, api] = count
+    def sweep(self, sweep: Sweep, *, most: int | None = None) -> None:
+        """Kill at the first, second, … time a point is reached, in a new batch each, until one run ends unharmed.
 
-    def sweep_recovery(self, point: str, api: str, *, most: int = MOST_HITS) -> None:
-        """Do the same to the run that takes up a batch after it was killed in the middle."""
-        drawn = self._chance.choice(EARLY if point in _OF_THE_UNSENT else MIDDLE)
-        first, _, number = _AFTER.get(point, drawn).partition(":")
-        for count in range(1, most + 1):
-            with self._batch(self._recipe(point, api), f"{point}:{count}") as batch:
-                if not self._run(batch, first, int(number)) or not self._run(batch, point, count):
-                    return
-            self.report.again[point, api] = count
+        With `most` it is enough to have been killed so often. Without it that is a finding: the sweep has no end.
+        """
+        first = self._first_point(sweep.point) if sweep.recovery else ""
+        for count in range(1, (most or MOST_HITS) + 1):
+            if not self._hit(sweep, first, count):
+                break
+            self.report.swept[sweep] = count
+        else:
+            if most is None:
+                self._note(sweep.point, [f"{sweep}: not swept to its end, it is reached {MOST_HITS} times and more"])
+        if not self.report.swept[sweep] and not sweep.faults:  # these may keep a point from being reached
+            self._note(sweep.point, [f"{sweep}: never reached"])
 
-    def _recipe(self, point: str, api: str) -> Recipe:
+    def _first_point(self, point: str) -> str:
+        """Return where to kill a batch so that its recovery comes by a point."""
+        late = UNWRITTEN if point in _OF_THE_UNWRITTEN else MIDDLE
+        drawn = self._chance.choice(EARLY if point in _OF_THE_UNSENT else late)
+        return _AFTER.get(point, drawn)
+
+    def _hit(self, sweep: Sweep, first: str, count: int) -> bool:
+        """Kill a new batch at the `count`-th time a point is reached; tell whether it came to that."""
+        for _ in range(TRIES if sweep.faults else 1):
+            with self._batch(self._recipe(sweep), f"{sweep.point}:{count}") as batch:
+                if (not first or self._prepared(batch, sweep, first)) and self._run(batch, sweep.point, count):
+                    return True
+        return False
+
+    def _prepared(self, batch: Trial, sweep: Sweep, first: str) -> bool:
+        """Kill a batch for the first time, and let it find what its recovery needs; tell whether it came to that."""
+        name, _, number = first.partition(":")
+        killed = self._run(batch, name, int(number))
+        if not killed and not sweep.faults:
+            self._note(sweep.point, [f"{sweep}: it ended before it was killed at {first}"])
+        if killed and sweep.point == "extra-deleted":
+            batch.leave_extra(oracles.batch_of(batch))
+        return killed
+
+    def _recipe(self, sweep: Sweep) -> Recipe:
         """Return a small batch with what it takes for a point to be reached."""
-        recipe = Recipe(api, seed=self._chance.getrandbits(32), request=point == "request-applied")
-        if api == "rest" and point == "converted":
+        point, faults = sweep.point, FAULTS if sweep.faults else "none"
+        recipe = Recipe(sweep.api, self._chance.getrandbits(32), request=point == "request-applied", faults=faults)
+        if point == "converted":
             return replace(recipe, plain=1, copies=0, foreign_sound=1)
-        if api == "rest" and point == "upload-forgotten":
-            return replace(recipe, hidden=2)
+        if point == "upload-forgotten":  # there is room for one, and it is not gone before the next one comes
+            return replace(recipe, plain=3, hidden=2, work_ms=3_000)
         return recipe
 
     def random_batch(self, most: int = 4) -> None:
@@ -142,11 +196,13 @@ class Killer:
             self.report.faults.update(batch.emulator.account.tally.injected)
             self._note(name, [f"{recipe.api} {name}: {what}" for what in oracles.at_the_end(batch)])
 
-    def _run(self, batch: Trial, name: str, count: int = 0, seconds: float = MINUTE) -> bool:
+    def _run(self, batch: Trial, name: str, count: int = 0, seconds: float = LAST_SECONDS) -> bool:
         """Run, and kill at the `count`-th time of the point `name` or after `seconds`; tell whether that came to pass."""
         point = f"{name}:{count}" if count else ""
         report, ending = self.report, batch.run(point=point, seconds=seconds)
-        if not ending.killed:
+        if count and ending.late:
+            self._note(name, [f"{batch.recipe.api}: neither killed at {point} nor ended in {seconds:.0f} s"])
+        if not ending.killed or (count and ending.late):
             return False
         report.kills[name] += 1
         if count and self._before:

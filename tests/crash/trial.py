@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from random import Random
-from typing import cast
 
 import av
 from anyio.from_thread import start_blocking_portal
@@ -19,6 +18,7 @@ from batcher.emulator.objects import File, Work
 from batcher.emulator.rest_account import RestAccount
 from batcher.emulator.rest_objects import RestFile, RestJob
 from batcher.emulator.server import EmulatorSettings, serve
+from batcher.reference import Reference
 from batcher.states import State
 from tests.crash.starter import Ending, Start, Starter
 from tests.emulated import KEY, Emulated
@@ -31,6 +31,7 @@ FAULTS = (
 SETTLE = {"none": 0.6, FAULTS: 1.2}  #: seconds
 LAST_SECONDS = 120.0  #: a run that nobody kills ends within that
 PENDING, STORED = 4, 6
+DAY_MS = 86_400_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,7 @@ class Recipe:
     foreign_sound: int = 0  #: M4A that the service cannot decode: sent once more as FLAC (REST)
     internal_errors: int = 0  #: transcriptions that the service fails: sent once more (REST)
     hidden: int = 0  #: pending transcriptions of other projects, which no list shows but every limit counts (REST)
+    work_ms: int = 60  #: a transcription takes at most so long, and at least a sixth of it
     elsewhere: bool = False  #: the table is not in OUT
     request: bool = False  #: somebody has left a request for the run
     faults: str = "none"
@@ -123,6 +125,11 @@ class Trial:
         for number in (1, 2):
             (requests / f"{number}.json").write_text(json.dumps({"verb": "retry", "jobs": [number]}))
 
+    def leave_extra(self, batch: str) -> None:
+        """Put an object of the batch with this id there that no job knows, as if its table had been restored."""
+        reference = Reference(batch, job=1_000, attempt=1, fingerprint="0" * 12)
+        self.emulator.portal.call(_add_inhabitant, self.emulator.account, str(reference), 1)
+
 
 @contextmanager
 def trial(recipe: Recipe, folder: Path, starter: Starter, out: Path | None = None) -> Iterator[Trial]:
@@ -149,8 +156,18 @@ def _service(recipe: Recipe) -> Iterator[tuple[Emulated[Account] | Emulated[Rest
             if recipe.api == "rest"
             else Emulated(running.grpc_url, "grpc", grpc, portal)
         )
-        portal.call(cast("Account", emulator.account).add_foreign)
+        portal.call(_add_inhabitant, emulator.account, "other client", None)
         yield emulator, witness
+
+
+def _add_inhabitant(account: Account | RestAccount, reference: str, work_ms: int | None) -> None:
+    """Put an object there that this batch did not make, and that has been there for long: it is in the oldest list.
+
+    What others send between our look and our upload nobody can know of; a refusal because of it is no fault of ours.
+    """
+    account.add_foreign(reference=reference, work_ms=work_ms)
+    item = (account.files if isinstance(account, Account) else account.jobs)[-1]
+    item.created = item.visible = item.created - DAY_MS
 
 
 def _knobs(recipe: Recipe) -> Knobs:
@@ -158,7 +175,8 @@ def _knobs(recipe: Recipe) -> Knobs:
     errors = (("internal_error", recipe.internal_errors),) if recipe.internal_errors else ()
     hidden = Load(pending=recipe.hidden)
     rest = RestKnobs(requests_per_minute=0, undecodable=undecodable, job_errors=errors, siblings=hidden)
-    return Knobs(pending=PENDING, stored=STORED, queue_ms=10, min_work_ms=10, max_work_ms=60, trace=0, rest=rest)
+    least, most = recipe.work_ms // 6, recipe.work_ms
+    return Knobs(pending=PENDING, stored=STORED, queue_ms=10, min_work_ms=least, max_work_ms=most, trace=0, rest=rest)
 
 
 def lay_out(recipe: Recipe, folder: Path) -> dict[str, bytes]:
