@@ -108,6 +108,7 @@ class Headroom:
     limits: Limits
     company: Company | None = None  #: the shards that this one shares the account with
     began: int | None = None  #: when the latest listing that counts was begun
+    doubted: int | None = None  #: only a complete listing that is begun from then on counts
     fresh_ms: int = SURVEY_FRESH_MS  #: how old it may be
     foreign: Load = NOTHING
     growth: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0)  #: of `foreign`, thing by thing
@@ -133,7 +134,9 @@ class Headroom:
             self.foreign, self.known = seen, True
         else:
             self.foreign = Load(*map(max, astuple(seen), astuple(self.foreign)))
-        self.began = began
+        if self.doubted is not None and complete and began >= self.doubted:
+            self.doubted = None
+        self.began = began if self.doubted is None else None
         if self.refused_since_look:
             self.refused_since_look = False
             self.share = min(self.share, max(1, judgement.pending) / self.limits.pending)
@@ -142,9 +145,9 @@ class Headroom:
         grown = astuple(seen.minus(self.foreign)) if self.known else (0, 0, 0, 0)
         self.growth = tuple(max(float(new), old * 0.9) for new, old in zip(grown, self.growth, strict=True))
 
-    def doubt(self) -> None:
-        """Look again before the next claim: the account may hold something that no list has shown yet."""
-        self.began = None
+    def doubt(self, now: int) -> None:
+        """Claim nothing before a complete listing that is begun from now on: there may be what none has shown yet."""
+        self.doubted, self.began = now, None
 
     def refused(self, now: int, said: str = "", chance: float = 0.5) -> None:
         """Take note of a refusal for quota; several of one moment count once.
@@ -160,7 +163,7 @@ class Headroom:
             self.share_since = now
         self.paused_until = now + round(PAUSE_MS * (0.5 + chance))
         self.refused_since_look = True
-        self.doubt()
+        self.doubt(now)
 
     def fresh(self, now: int) -> bool:
         """Tell whether the latest listing is young enough to decide on."""

@@ -190,13 +190,17 @@ def test_an_incomplete_listing_raises_what_others_hold_and_never_lowers_it() -> 
 
 
 def test_doubt_means_looking_again_first() -> None:
-    """After an upload that failed nobody knows whether its audio takes room."""
+    """An upload that failed may take room; a list that was under way, or that shows only half, does not tell."""
     headroom = Headroom(Limits())
     headroom.observe(seen(0), NOW)
-    headroom.doubt()
-    assert headroom.room(NOW) == NOTHING
-    headroom.observe(seen(0), NOW + 1)
-    assert headroom.room(NOW + 1).pending == 100
+    headroom.doubt(NOW + 5)
+    assert headroom.room(NOW + 5) == NOTHING
+    headroom.observe(seen(0), NOW + 4)
+    assert headroom.room(NOW + 6) == NOTHING
+    headroom.observe(seen(0), NOW + 5, complete=False)
+    assert headroom.room(NOW + 6) == NOTHING
+    headroom.observe(seen(0), NOW + 5)
+    assert headroom.room(NOW + 6).pending == 100
 
 
 def test_the_reserve_fades_to_nothing() -> None:

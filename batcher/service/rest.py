@@ -15,7 +15,7 @@ from soniox.errors import SonioxAPIError
 from soniox.types import CreateTranscriptionConfig
 
 from batcher.clock import Dice
-from batcher.errors import Kind, ServiceError
+from batcher.errors import BatcherError, Kind, ServiceError
 from batcher.files.offload import offload
 from batcher.killpoints import reach
 from batcher.model import Survey, Transcript
@@ -148,8 +148,10 @@ class RestService:
         try:
             await self._client.turn_to_create()  # before the seal: who only waits has sent nothing yet
             await seal()
-        except BaseException:
-            await self._forget(file)
+        except BaseException as error:
+            gone = await self._forget(file)
+            if isinstance(error, BatcherError):
+                error.loose = not gone
             raise
         try:
             return await self._create(submission, config, file)

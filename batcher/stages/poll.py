@@ -149,7 +149,7 @@ class Poll:
         if context.headroom.company is not None:
             context.headroom.company.observe(scene.survey, scene.began)
         if any(finding.event in _LEAVE_BEHIND for finding in judgement.findings):
-            context.headroom.doubt()  # this look took it for what their jobs hold
+            context.headroom.doubt(context.clock.now())  # this look took it for what their jobs hold
         context.bells.upload.ring()
         if judgement.extras:
             context.bells.collect.ring()
