@@ -113,6 +113,8 @@ class Headroom:
     foreign: Load = NOTHING
     growth: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0)  #: of `foreign`, thing by thing
     known: bool = False  #: a complete listing was seen
+    version: int = 0  #: changes with all that is learned; room that was reckoned before must not be filled any more
+    judging: bool = False  #: a listing is being applied to the table, and not understood yet
     share: float = 1.0
     share_since: int = 0
     share_held: int = SHARE_HELD_MS
@@ -120,11 +122,16 @@ class Headroom:
     refused_since_look: bool = False
     refusal: str = ""  #: what the service said when it last refused
 
+    def judge(self) -> None:
+        """Let nothing be claimed until `observe`: what a listing takes from its jobs is not counted elsewhere yet."""
+        self.judging, self.version = True, self.version + 1
+
     def observe(self, judgement: Judgement, began: int, *, took: int = 0, complete: bool = True) -> None:
         """Take note of a listing, which took so many milliseconds.
 
         One that may have missed something can raise what others hold, never lower it.
         """
+        self.judging, self.version = False, self.version + 1
         if not complete and not self.known:
             return
         self.fresh_ms = max(SURVEY_FRESH_MS, 2 * took)
@@ -147,7 +154,7 @@ class Headroom:
 
     def doubt(self, now: int) -> None:
         """Claim nothing before a complete listing that is begun from now on: there may be what none has shown yet."""
-        self.doubted, self.began = now, None
+        self.doubted, self.began, self.version = now, None, self.version + 1
 
     def refused(self, now: int, said: str = "", chance: float = 0.5) -> None:
         """Take note of a refusal for quota; several of one moment count once.

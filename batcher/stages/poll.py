@@ -83,6 +83,7 @@ class Poll:
             self._looked_thoroughly = self._looked
         plan, batch = context.plan, context.batch
         scene = Scene(batch.id, batch.session, seen, began, began, plan.settle, plan.patience, plan.max_failures)
+        context.headroom.judge()
         judgement, outlook = await context.table.transact(partial(_apply, scene=scene))
         reach("survey-applied")
         self._learn(judgement, scene)

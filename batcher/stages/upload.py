@@ -19,12 +19,12 @@ from batcher.errors import (
 from batcher.killpoints import reach
 from batcher.model import Cause, Job
 from batcher.options import Options
-from batcher.policy import submission_failed
+from batcher.policy import Headroom, submission_failed
 from batcher.service import Submission
 from batcher.stages.context import Context
 from batcher.states import Event, State
 from batcher.store import admission, jobs, transcripts
-from batcher.store.claim import claim
+from batcher.store.claim import Claim, claim
 from batcher.store.table import Ledger
 from batcher.valve import Throttled
 
@@ -62,11 +62,18 @@ class Upload:
     async def _claim(self, places: int, busy: Collection[object]) -> Sequence[Job]:
         context = self._context
         context.why_waiting, context.lacking = self._obstacle(), ""
-        if context.why_waiting or context.draining or not context.plan.admit:
+        if context.why_waiting or context.draining or not context.plan.admit or context.headroom.judging:
             return []
-        limits, room = context.headroom.limits, context.headroom.room(context.clock.now())
+        version, limits, room = (
+            context.headroom.version,
+            context.headroom.limits,
+            context.headroom.room(context.clock.now()),
+        )
         work = partial(claim, batch=context.batch, limits=limits, room=room, places=places, busy=busy)
-        claimed = await context.table.transact(partial(work, longest_first=context.plan.longest_first))
+        work = partial(work, longest_first=context.plan.longest_first)
+        claimed = await context.table.transact(
+            partial(_unless_told, headroom=context.headroom, work=work, version=version)
+        )
         reach("claimed")
         context.lacking = claimed.lacking
         if context.lacking:
@@ -285,6 +292,11 @@ class _Sending:
             return work(ledger)
 
         return await context.table.transact(leave)
+
+
+def _unless_told(ledger: Ledger, headroom: Headroom, work: Callable[[Ledger], Claim], version: int) -> Claim:
+    """Claim, unless something was learned of the room since it was reckoned: then its turn comes again at once."""
+    return work(ledger) if headroom.version == version else Claim([])
 
 
 def _same_refusal_for_all(error: ServiceError) -> AccountRefused:
