@@ -44,7 +44,7 @@ from batcher.service.rest_messages import (
     transcription_config,
 )
 from batcher.service.rest_upload import Upload
-from batcher.service.shared import Key, hidden
+from batcher.service.shared import Key, hidden, keyless
 
 __all__ = ["HOSTS", "RestService", "open_rest"]
 
@@ -169,7 +169,7 @@ class RestService:
             file = ListedFile.model_validate_json(response.content).id
             if not upload.whole:
                 raise BadAnswer("the service ended the upload before it was whole")
-            if not is_id(join_id("", file)):
+            if not is_id(join_id("", file)) or self._key.is_in(file):
                 raise BadAnswer("the service gave the file no id")
             return file
 
@@ -195,7 +195,7 @@ class RestService:
                 config=config,
             )
             remote = join_id(created.id, file)
-            if not is_id(remote) or not created.id:
+            if not is_id(remote) or not created.id or self._key.is_in(created.id):
                 raise BadAnswer("the service gave the transcription no id")
             return remote
 
@@ -204,7 +204,7 @@ class RestService:
         try:
             with self._sorted(Verb.SURVEY):
                 seen = await (self._listing.survey() if thorough else self._listing.glance())
-                return hidden(seen, self._hide)
+                return hidden(keyless(seen, self._key), self._hide)
         except ServiceError as error:
             error.answered = error.answered or self._listing.heard
             raise
