@@ -31,6 +31,8 @@ class BatcherError(Exception):
     """Something went wrong."""
 
     exit_code = 1
+    #: After a submission: audio that nothing uses may be at the service, or show up there.
+    loose = False
 
     def __init__(self, message: str = "", *, hint: str = "") -> None:
         super().__init__(message or self.__class__.__doc__ or "")
@@ -75,9 +77,6 @@ class ServiceError(BatcherError):
 
     `code` is the wire's own word (``RESOURCE_EXHAUSTED``, ``429 limit_exceeded``), `kind` its meaning.
     """
-
-    #: After a submission: audio that nothing uses may be at the service, or show up there.
-    loose = False
 
     def __init__(self, kind: Kind, message: str, *, code: str = "", hint: str = "", answered: bool = False) -> None:
         super().__init__(message, hint=hint)

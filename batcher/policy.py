@@ -108,10 +108,13 @@ class Headroom:
     limits: Limits
     company: Company | None = None  #: the shards that this one shares the account with
     began: int | None = None  #: when the latest listing that counts was begun
+    doubted: int | None = None  #: only a complete listing that is begun from then on counts
     fresh_ms: int = SURVEY_FRESH_MS  #: how old it may be
     foreign: Load = NOTHING
     growth: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0)  #: of `foreign`, thing by thing
     known: bool = False  #: a complete listing was seen
+    version: int = 0  #: changes with all that is learned; room that was reckoned before must not be filled any more
+    judging: bool = False  #: a listing is being applied to the table, and not understood yet
     share: float = 1.0
     share_since: int = 0
     share_held: int = SHARE_HELD_MS
@@ -119,11 +122,16 @@ class Headroom:
     refused_since_look: bool = False
     refusal: str = ""  #: what the service said when it last refused
 
+    def judge(self) -> None:
+        """Let nothing be claimed until `observe`: what a listing takes from its jobs is not counted elsewhere yet."""
+        self.judging, self.version = True, self.version + 1
+
     def observe(self, judgement: Judgement, began: int, *, took: int = 0, complete: bool = True) -> None:
         """Take note of a listing, which took so many milliseconds.
 
         One that may have missed something can raise what others hold, never lower it.
         """
+        self.judging, self.version = False, self.version + 1
         if not complete and not self.known:
             return
         self.fresh_ms = max(SURVEY_FRESH_MS, 2 * took)
@@ -133,7 +141,9 @@ class Headroom:
             self.foreign, self.known = seen, True
         else:
             self.foreign = Load(*map(max, astuple(seen), astuple(self.foreign)))
-        self.began = began
+        if self.doubted is not None and complete and began >= self.doubted:
+            self.doubted = None
+        self.began = began if self.doubted is None else None
         if self.refused_since_look:
             self.refused_since_look = False
             self.share = min(self.share, max(1, judgement.pending) / self.limits.pending)
@@ -142,9 +152,9 @@ class Headroom:
         grown = astuple(seen.minus(self.foreign)) if self.known else (0, 0, 0, 0)
         self.growth = tuple(max(float(new), old * 0.9) for new, old in zip(grown, self.growth, strict=True))
 
-    def doubt(self) -> None:
-        """Look again before the next claim: the account may hold something that no list has shown yet."""
-        self.began = None
+    def doubt(self, now: int) -> None:
+        """Claim nothing before a complete listing that is begun from now on: there may be what none has shown yet."""
+        self.doubted, self.began, self.version = now, None, self.version + 1
 
     def refused(self, now: int, said: str = "", chance: float = 0.5) -> None:
         """Take note of a refusal for quota; several of one moment count once.
@@ -160,7 +170,7 @@ class Headroom:
             self.share_since = now
         self.paused_until = now + round(PAUSE_MS * (0.5 + chance))
         self.refused_since_look = True
-        self.doubt()
+        self.doubt(now)
 
     def fresh(self, now: int) -> bool:
         """Tell whether the latest listing is young enough to decide on."""

@@ -189,14 +189,33 @@ def test_an_incomplete_listing_raises_what_others_hold_and_never_lowers_it() -> 
     assert (headroom.room(later).pending, headroom.room(later).stored) == (96, 1996)
 
 
+def test_whatever_is_learned_makes_reckoned_room_old() -> None:
+    """A claim that waits for its turn to write must not fill it; while a listing is applied nothing is claimed."""
+    headroom = Headroom(Limits())
+    versions = [headroom.version]
+    headroom.doubt(NOW)
+    versions.append(headroom.version)
+    headroom.judge()
+    versions.append(headroom.version)
+    assert headroom.judging
+    headroom.observe(seen(0), NOW)
+    versions.append(headroom.version)
+    assert sorted(set(versions)) == versions
+    assert not headroom.judging
+
+
 def test_doubt_means_looking_again_first() -> None:
-    """After an upload that failed nobody knows whether its audio takes room."""
+    """An upload that failed may take room; a list that was under way, or that shows only half, does not tell."""
     headroom = Headroom(Limits())
     headroom.observe(seen(0), NOW)
-    headroom.doubt()
-    assert headroom.room(NOW) == NOTHING
-    headroom.observe(seen(0), NOW + 1)
-    assert headroom.room(NOW + 1).pending == 100
+    headroom.doubt(NOW + 5)
+    assert headroom.room(NOW + 5) == NOTHING
+    headroom.observe(seen(0), NOW + 4)
+    assert headroom.room(NOW + 6) == NOTHING
+    headroom.observe(seen(0), NOW + 5, complete=False)
+    assert headroom.room(NOW + 6) == NOTHING
+    headroom.observe(seen(0), NOW + 5)
+    assert headroom.room(NOW + 6).pending == 100
 
 
 def test_the_reserve_fades_to_nothing() -> None:

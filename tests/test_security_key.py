@@ -13,6 +13,8 @@ import pytest
 
 from batcher.cli.app import main
 from batcher.emulator.knobs import Knobs
+from batcher.model import RemoteObject, RemoteStatus, Survey
+from batcher.service.shared import Key, keyless
 from tests.emulated import emulated_rest, make_recordings
 from tests.hostile import call, clean_environment, everything_below, gossiping
 
@@ -92,6 +94,17 @@ def test_a_refusal_that_repeats_the_webhooks_secret_gives_nothing_away(tmp_path:
         result = run(environment, tmp_path, *HOOK)
     assert result.returncode == 3, result.stdout + result.stderr
     assert leaks(tmp_path, result.stdout, result.stderr) == []
+
+
+def test_an_id_that_holds_the_key_is_none() -> None:
+    """A list with such an object is not complete, and the object is not acted on: ids are kept in the table."""
+    key = Key("0123456789abcdef")
+    objects = [RemoteObject(name, "", RemoteStatus.QUEUED) for name in ("x-0123456789abcdef/", "/0123456789", "3457")]
+    seen = keyless(Survey(tuple(objects)), key)
+    assert [each.id for each in seen.objects] == ["/0123456789", "3457"]
+    assert not seen.complete
+    assert keyless(seen, Key("3")).objects == seen.objects, "a key of one letter is in every other id"
+    assert Key("3").is_in("3")
 
 
 BREAKS = """

@@ -231,12 +231,14 @@ class Account:
             raise Refusal("INVALID_ARGUMENT", f"The file exceeds {most} bytes.")
 
     def _check_room(self) -> None:
+        if not self.knobs.refuse_full:
+            return
         for what, count, limit in (
             ("pending", self._work.pending, self.limits.pending),
             ("stored", len(self._files), self.limits.stored),
         ):
             if count >= limit:
-                self.tally.quota_refusals += 1
+                self.tally.refused_full(what)
                 raise Refusal("RESOURCE_EXHAUSTED", f"Too many {what} files: the limit is {limit}.")
 
     def _new(

@@ -182,6 +182,7 @@ class Knobs:
     max_bytes: Annotated[Count | None, OrNone, "limit of one recording; none: what the API at hand documents"] = None
     keys: Annotated[Names | None, OrNone, "keys that are good, others get 401; none: every one"] = None
     models: Annotated[Names | None, OrNone, "models of the legacy API that exist; none: every name"] = None
+    refuse_full: Annotated[bool, "refuse what a quota has no room for; otherwise it is only counted"] = True
     refuse_after_bytes: Annotated[bool, "answer a full quota only after the whole upload was read"] = False
     queue_ms: Annotated[Count, "how long a file stays queued when a place is free"] = 200
     speed: Annotated[

@@ -85,7 +85,7 @@ class RestAccount:
         self.requests: Counter[Bucket] = Counter()  #: those refused too
         self._observers = observers
         limits = Limits(knobs.pending, knobs.stored, knobs.rest.files, knobs.rest.bytes)
-        self._quota = Quota(limits, knobs.rest, self.tally)
+        self._quota = Quota(limits, knobs.rest, self.tally, refuses=knobs.refuse_full)
         self._budgets = Budgets(self.tally)
         self._store = RestStore(knobs, clock=clock, recognizer=recognizer, dice=dice, tally=self.tally, tell=self._tell)
         self._files, self._jobs = self._store.files, self._store.jobs

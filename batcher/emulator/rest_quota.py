@@ -9,6 +9,7 @@ from batcher.emulator.tally import RestTally
 from batcher.model import Limits
 
 MINUTE_MS = 60_000
+_THINGS = {"transcriptions": "stored"}  #: what the model calls otherwise
 
 _TRANSCRIPTIONS = "Total transcription count limit for your organization has been exceeded. Please delete some."
 _FILES = "Total file count limit has been exceeded for your organization. Please delete some."
@@ -17,8 +18,9 @@ _FILES = "Total file count limit has been exceeded for your organization. Please
 class Quota:
     """Refuses what the account has no room for, counting everybody of the organisation."""
 
-    def __init__(self, limits: Limits, knobs: RestKnobs, tally: RestTally) -> None:
+    def __init__(self, limits: Limits, knobs: RestKnobs, tally: RestTally, *, refuses: bool = True) -> None:
         self.limits = limits
+        self.refuses = refuses  #: False: everything is only counted
         self._knobs = knobs
         self._tally = tally
 
@@ -26,7 +28,7 @@ class Quota:
         """Raise RestRefusal when one more file of so many bytes is too much."""
         limits = self.limits
         self._check("files", held.files, limits.files, _FILES)
-        self._check("bytes", held.bytes + max(size - 1, 0), limits.bytes, self._knobs.bytes_text)
+        self._check("bytes", held.bytes, limits.bytes, self._knobs.bytes_text, more=max(size, 1))
 
     def check_transcription(self, held: Load) -> None:
         """Raise RestRefusal when one more transcription is too much."""
@@ -34,9 +36,9 @@ class Quota:
         self._check("transcriptions", held.transcriptions, limits.stored, _TRANSCRIPTIONS)
         self._check("pending", held.pending, limits.pending, self._knobs.pending_text)
 
-    def _check(self, reason: str, count: int, limit: int | None, message: str) -> None:
-        if limit is not None and count >= limit:
-            self._tally.quota_refusals += 1
+    def _check(self, reason: str, count: int, limit: int | None, message: str, *, more: int = 1) -> None:
+        if self.refuses and limit is not None and count + more > limit:
+            self._tally.refused_full(_THINGS.get(reason, reason), more)
             self._tally.reasons[reason] += 1
             raise refuse.full(reason, message)
 

@@ -1,7 +1,7 @@
 """What the emulator counts about one account: the oracle of every test of the quota and of paying twice."""
 
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -45,6 +45,7 @@ class Tally:
     calls: Counter[str] = field(default_factory=Counter)
     refusals: Counter[str] = field(default_factory=Counter)  #: by code
     quota_refusals: int = 0  #: uploads refused because the account is full
+    on_full: Callable[[str, int], None] = lambda _thing, _more: None  #: hears of each, and of how much it had wanted
     accepted: Counter[str] = field(default_factory=Counter)  #: uploads accepted, by reference
     injected: Counter[str] = field(default_factory=Counter)  #: faults by kind
 
@@ -54,6 +55,11 @@ class Tally:
         if outcome != OK:
             self.refusals[outcome] += 1
         self.trace.append((call.value, subject, outcome))
+
+    def refused_full(self, thing: str, more: int = 1) -> None:
+        """Count a refusal for a quota: there was no room for so much more of `thing`, a name of `model.LIMITED`."""
+        self.quota_refusals += 1
+        self.on_full(thing, more)
 
     def sample(self, pending: int, stored: int) -> None:
         """Keep the highest numbers seen."""

@@ -22,7 +22,7 @@ from batcher.service import Seal, Service, Submission, Verb
 from batcher.service.grpc_channel import DEFAULT_HOST, open_channel
 from batcher.service.grpc_errors import hint, sort
 from batcher.service.grpc_messages import Fold, survey, transcription_config
-from batcher.service.shared import Key, hidden, reading
+from batcher.service.shared import Key, hidden, keyless, reading
 from batcher.service.stubs import speech_service_pb2 as pb
 from batcher.service.stubs.speech_service_pb2_grpc import SpeechServiceStub
 
@@ -104,7 +104,7 @@ class GrpcService:
         response = await self._response(call, upload.verb)
         if upload.verb is Verb.SUBMIT:
             raise self._error("OK", "the service ended the upload before it was whole", upload.verb)
-        if not response.file_id:
+        if not response.file_id or self._key.is_in(response.file_id):
             raise self._error("OK", "the service gave no id", upload.verb)
         return str(response.file_id)
 
@@ -112,7 +112,8 @@ class GrpcService:
         """Return everything the account holds, from one call."""
         request = pb.GetTranscribeAsyncStatusRequest(api_key=self._key.value)
         async with _ended(self._stub.GetTranscribeAsyncStatus(request, timeout=UNARY_SECONDS)) as call:
-            return hidden(survey((await self._response(call, Verb.SURVEY)).files), self._key.hide)
+            seen = survey((await self._response(call, Verb.SURVEY)).files)
+            return hidden(keyless(seen, self._key), self._key.hide)
 
     async def fetch(self, remote: str) -> Transcript:
         """Return the transcript of a completed file; see `Service.fetch`."""

@@ -15,7 +15,7 @@ from soniox.errors import SonioxAPIError
 from soniox.types import CreateTranscriptionConfig
 
 from batcher.clock import Dice
-from batcher.errors import Kind, ServiceError
+from batcher.errors import BatcherError, Kind, ServiceError
 from batcher.files.offload import offload
 from batcher.killpoints import reach
 from batcher.model import Survey, Transcript
@@ -44,7 +44,7 @@ from batcher.service.rest_messages import (
     transcription_config,
 )
 from batcher.service.rest_upload import Upload
-from batcher.service.shared import Key, hidden
+from batcher.service.shared import Key, hidden, keyless
 
 __all__ = ["HOSTS", "RestService", "open_rest"]
 
@@ -148,8 +148,10 @@ class RestService:
         try:
             await self._client.turn_to_create()  # before the seal: who only waits has sent nothing yet
             await seal()
-        except BaseException:
-            await self._forget(file)
+        except BaseException as error:
+            gone = await self._forget(file)
+            if isinstance(error, BatcherError):
+                error.loose = not gone
             raise
         try:
             return await self._create(submission, config, file)
@@ -167,7 +169,7 @@ class RestService:
             file = ListedFile.model_validate_json(response.content).id
             if not upload.whole:
                 raise BadAnswer("the service ended the upload before it was whole")
-            if not is_id(join_id("", file)):
+            if not is_id(join_id("", file)) or self._key.is_in(file):
                 raise BadAnswer("the service gave the file no id")
             return file
 
@@ -193,7 +195,7 @@ class RestService:
                 config=config,
             )
             remote = join_id(created.id, file)
-            if not is_id(remote) or not created.id:
+            if not is_id(remote) or not created.id or self._key.is_in(created.id):
                 raise BadAnswer("the service gave the transcription no id")
             return remote
 
@@ -202,7 +204,7 @@ class RestService:
         try:
             with self._sorted(Verb.SURVEY):
                 seen = await (self._listing.survey() if thorough else self._listing.glance())
-                return hidden(seen, self._hide)
+                return hidden(keyless(seen, self._key), self._hide)
         except ServiceError as error:
             error.answered = error.answered or self._listing.heard
             raise

@@ -11,6 +11,7 @@ from batcher.errors import AccountRefused, UsageError
 from batcher.model import Survey
 
 ERROR_CHARACTERS = 500  #: of why the service failed; more says nothing more to a person
+LEAST_KEY = 8  #: characters; the service's own have 64
 PORTS = {"https": 443, "http": 80}
 
 
@@ -30,9 +31,19 @@ class Key:
         """Return what stands for this key at `host`: by it a batch notices that it was at another account before."""
         return blake2b(f"{host} {self.value}".encode(), digest_size=8, person=b"batcher.account").hexdigest()
 
+    def is_in(self, name: str) -> bool:
+        """Tell whether an id that the service gave holds the key; a key so short that ids hold it by chance is none."""
+        return self.value == name or (len(self.value) >= LEAST_KEY and self.value in name)
+
     def hide(self, text: str) -> str:
         """Return `text` without the key, should the service have repeated it."""
         return text.replace(self.value, "<key>")
+
+
+def keyless(survey: Survey, key: Key) -> Survey:
+    """Return a survey without objects whose id holds the key: ids are kept in the table and the log."""
+    objects = tuple(each for each in survey.objects if not key.is_in(each.id))
+    return replace(survey, objects=objects, complete=survey.complete and len(objects) == len(survey.objects))
 
 
 def hidden(survey: Survey, hide: Callable[[str], str]) -> Survey:

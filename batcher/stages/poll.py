@@ -28,8 +28,8 @@ THOROUGH_SECONDS = 30.0
 #: However many jobs are about to end, no ten seconds hold more looks than this.
 MOST_LOOKS, MOST_LOOKS_SECONDS = 100, 10.0
 
-#: After these a job holds nothing, but audio of its attempt may.
-_LEAVE_AUDIO = frozenset({Event.INTERRUPTED, Event.ABSENT})
+#: After these nothing counts for a job any more, but what its attempt left may be at the service, and in this very look.
+_LEAVE_BEHIND = frozenset({Event.INTERRUPTED, Event.ABSENT, Event.GIVEN_UP, Event.VANISHED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +83,7 @@ class Poll:
             self._looked_thoroughly = self._looked
         plan, batch = context.plan, context.batch
         scene = Scene(batch.id, batch.session, seen, began, began, plan.settle, plan.patience, plan.max_failures)
+        context.headroom.judge()
         judgement, outlook = await context.table.transact(partial(_apply, scene=scene))
         reach("survey-applied")
         self._learn(judgement, scene)
@@ -148,8 +149,8 @@ class Poll:
         context.headroom.observe(judgement, scene.began, took=took, complete=scene.survey.complete)
         if context.headroom.company is not None:
             context.headroom.company.observe(scene.survey, scene.began)
-        if context.service.bare_uploads and any(finding.event in _LEAVE_AUDIO for finding in judgement.findings):
-            context.headroom.doubt()  # this look took their audio for that of jobs which hold nothing any more
+        if any(finding.event in _LEAVE_BEHIND for finding in judgement.findings):
+            context.headroom.doubt(context.clock.now())  # this look took it for what their jobs hold
         context.bells.upload.ring()
         if judgement.extras:
             context.bells.collect.ring()

@@ -1,13 +1,21 @@
 """Upload: the scheduler claims within the quota, the worker pool sends."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from functools import partial
 
 import anyio
 from anyio.lowlevel import checkpoint
 
 from batcher.disk import Recording
-from batcher.errors import AccountRefused, Kind, MachineRefuses, ServiceError, SourceChanged, SourceError
+from batcher.errors import (
+    AccountRefused,
+    BatcherError,
+    Kind,
+    MachineRefuses,
+    ServiceError,
+    SourceChanged,
+    SourceError,
+)
 from batcher.killpoints import reach
 from batcher.model import Cause, Job
 from batcher.options import Options
@@ -55,12 +63,14 @@ class Upload:
     async def _claim(self, places: int, busy: Collection[object]) -> Claimed[Job]:
         context = self._context
         context.why_waiting, context.lacking = self._obstacle(), ""
-        if context.why_waiting or context.draining or not context.plan.admit:
+        if context.why_waiting or context.draining or not context.plan.admit or context.headroom.judging:
             return Claimed()
-        limits, room = context.headroom.limits, context.headroom.room(context.clock.now())
-        longest_first = context.plan.longest_first
+        headroom, longest_first = context.headroom, context.plan.longest_first
+        version, limits, room = headroom.version, headroom.limits, headroom.room(context.clock.now())
 
         def work(ledger: Ledger) -> tuple[Claim, int | None]:
+            if headroom.version != version:  # something was learned of the room since: its turn comes again at once
+                return Claim([]), None
             claimed = claim(ledger, context.batch, limits, room, places, busy, longest_first=longest_first)
             return claimed, jobs.next_due(ledger, [State.WAITING])
 
@@ -125,24 +135,31 @@ class _Sending:
         self._options = options
         self._epoch = context.uploads.begin()
         self._recording: Recording | None = None
+        self._loose = False  #: audio of it may be at the service that nothing uses (REST)
 
     async def run(self) -> None:
         """Send the recording and record how it ended, whatever happens."""
         try:
             remote = await self._send()
-        except SourceChanged as error:
-            await self._changed(str(error))
-        except SourceError as error:
-            await self._unreadable(str(error))
-        except MachineRefuses as error:
-            await self._no_room_here(str(error))
-        except ServiceError as error:
-            await self._failed(error)
+        except (SourceError, MachineRefuses, ServiceError) as error:
+            self._loose = error.loose
+            await self._ended(error)
         except anyio.get_cancelled_exc_class():
             await self.put_back("batcher was stopped")
             raise
         else:
             await self._accepted(remote)
+
+    async def _ended(self, error: BatcherError) -> None:
+        """Record why it was not sent."""
+        if isinstance(error, SourceChanged):
+            await self._changed(str(error))
+        elif isinstance(error, SourceError):
+            await self._unreadable(str(error))
+        elif isinstance(error, ServiceError):
+            await self._failed(error)
+        else:
+            await self._no_room_here(str(error))
 
     async def _send(self) -> str:
         context, job = self._context, self._job
@@ -191,8 +208,7 @@ class _Sending:
             event = Event.REJECTED
         if event is Event.REJECTED:
             facts["cause"] = Cause.REFUSED if error.kind is Kind.HOPELESS else Cause.SERVICE
-        await self._fire(state, event, str(error), facts, loose=error.loose)
-        context.headroom.doubt()  # an upload without a transcription takes room, and no job accounts for it
+        await self._fire(state, event, str(error), facts)
         context.service_failed(error)
         if error.kind is Kind.HOPELESS and context.refusals.refused(str(error)):
             context.stop(_same_refusal_for_all(error))
@@ -205,7 +221,7 @@ class _Sending:
             await self._fire(State.UPLOADING, Event.UNREADABLE, f"it keeps changing: {reason}", {"cause": Cause.SOURCE})
             return
         facts = {"failures": failures, "not_before": context.backoff("upload", failures)}
-        await context.table.transact(lambda ledger: jobs.start_over(ledger, job, Event.SOURCE_CHANGED, reason, facts))
+        await self._leave(lambda ledger: jobs.start_over(ledger, job, Event.SOURCE_CHANGED, reason, facts))
 
     async def _unreadable(self, reason: str) -> None:
         """Fail a recording that cannot be read; the next run looks at it again, unless the service has failed it before."""
@@ -227,6 +243,7 @@ class _Sending:
         if sealed:
             await self._fire(State.SEALED, Event.ANSWER_LOST, reason)
         else:
+            self._loose = True
             await self._fire(State.UPLOADING, Event.INTERRUPTED, reason)
 
     async def broke(self, reason: str) -> None:
@@ -234,36 +251,44 @@ class _Sending:
         failures = self._job.failures + 1
         if await self._state() is State.SEALED:
             await self._fire(State.SEALED, Event.ANSWER_LOST, reason, {"failures": failures})
-        elif failures >= self._context.plan.max_failures:
+            return
+        self._loose = True
+        if failures >= self._context.plan.max_failures:
             await self._fire(State.UPLOADING, Event.REJECTED, reason, {"cause": Cause.INTERNAL})
         else:
-            at = self._context.backoff("upload", failures)
-            facts = {"failures": failures, "not_before": at}
-            await self._fire(State.UPLOADING, Event.POSTPONED, reason, facts, loose=True)
+            facts = {"failures": failures, "not_before": self._context.backoff("upload", failures)}
+            await self._fire(State.UPLOADING, Event.POSTPONED, reason, facts)
 
     async def _state(self) -> State | None:
         job = await self._context.table.transact(lambda ledger: jobs.get(ledger, self._job.id))
         return job.state if job else None
 
     async def _fire(
-        self,
-        source: State | None,
-        event: Event,
-        detail: str | None,
-        facts: jobs.Facts = jobs.NO_FACTS,
-        *,
-        loose: bool = False,
+        self, source: State | None, event: Event, detail: str | None, facts: jobs.Facts = jobs.NO_FACTS
     ) -> None:
         """Fire an event of this attempt. Nobody else moves a job that is being sent, so it must succeed."""
         assert source is not None
-
-        def work(ledger: Ledger) -> bool:
-            if loose:
-                jobs.mark_loose(ledger)
-            return jobs.fire(ledger, self._job.id, source, event, detail, facts)
-
-        moved = await self._context.table.transact(work)
+        work = partial(jobs.fire, job_id=self._job.id, source=source, event=event, detail=detail, facts=facts)
+        unsealed = source is State.UPLOADING and event is not Event.SEAL
+        moved = await (self._leave(work) if unsealed or self._loose else self._context.table.transact(work))
         assert moved, f"job {self._job.id} left {source} while it was being sent"
+
+    async def _leave(self, work: Callable[[Ledger], bool]) -> bool:
+        """Move the job to where nothing counts for this attempt any more, though it may have left something behind.
+
+        That is audio that nothing uses (REST), or an upload cut short that the service keeps as failed (gRPC): it takes
+        room, so a new list has to show it before anything else is claimed.
+        """
+        context = self._context
+        if self._loose or not context.service.bare_uploads:
+            context.headroom.doubt(context.clock.now())
+
+        def leave(ledger: Ledger) -> bool:
+            if self._loose:
+                jobs.mark_loose(ledger)
+            return work(ledger)
+
+        return await context.table.transact(leave)
 
 
 def _same_refusal_for_all(error: ServiceError) -> AccountRefused:

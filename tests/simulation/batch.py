@@ -1,6 +1,7 @@
 """One batch: its recordings, its table, its lives one after the other, and what the oracle knows of it."""
 
 import hashlib
+import math
 import sqlite3
 from collections import Counter
 from contextlib import closing
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from tests.simulation.night import Night
 
 MOST_LIVES = 80
+ADAPTIVE = 0.4  #: so many batchers find out by themselves how many uploads at once are best
+SCARCE_BYTES = 2_000_000  #: where the service stores no more, recordings are so large that some dozens of them fill it
 HOUR_MS = 3_600_000
 
 
@@ -33,9 +36,15 @@ class Batch:
         self.night, self.name, self.path = night, name, path
         self.dice = Dice(night.story.seed * 2 + (name != "a"))
         self.world = World()
+        self.uploads = (
+            0 if self.dice.stream("uploads").random() < ADAPTIVE else 8
+        )  #: at once; 0: what the line can take
         self.id = ""  #: in references; known when a run has begun
         self.life: Life | None = None
         self.began = 0.0  #: when the latest life began
+        self.began_ms = 0  #: the same by the service's clock
+        self.looked = -math.inf  #: when the latest survey that was answered began
+        self.look_took = 0.0  #: and how many seconds it took
         self.ended = False
         self.skew_ms = 0
         self.announced: Limits = night.story.limits  #: what batcher is told
@@ -58,7 +67,8 @@ class Batch:
         size = chance.choice(
             (1_000, 1_000, *(chance.randrange(500, 5_000) for _ in range(8)), chance.randrange(600_000))
         )
-        content, kind = chance.randbytes(size), chance.random()
+        scarce = (self.night.story.limits.bytes or math.inf) <= SCARCE_BYTES
+        content, kind = chance.randbytes(size * 40 if scarce and size <= 5_000 else size), chance.random()
         copied = chance.choice(list(self.versions.values())) if self.versions else content
         mark = chance.choice(MARKS) if "failures" in self.night.story.kinds else b""
         if kind < 0.1:
@@ -76,7 +86,7 @@ class Batch:
     def plan(self) -> Plan:
         """Return what the next run is to do."""
         settle = Settle(self.night.story.settle_s * 1000)
-        return Plan(options=Options(), limits=self.announced, settle=settle, upload_concurrency=8)
+        return Plan(options=Options(), limits=self.announced, settle=settle, upload_concurrency=self.uploads)
 
     async def live(self) -> None:
         """Run batcher, killed, stopped and started again, until it ends by itself."""
@@ -98,7 +108,7 @@ class Batch:
     async def one_life(self, end: End | None = None) -> str:
         """Run batcher once, and return how that ended. `end` says how it is to end before its time."""
         self.life = Life(self, None if self.night.weather.calm else end)
-        self.began = anyio.current_time()
+        self.began, self.began_ms = anyio.current_time(), self.night.world.now()
         self.night.note(f"{self.name} starts, its clock {self.skew_ms / 1000:+.0f} s")
         how = await self.life.run()
         self.night.note(f"{self.name} {how}")

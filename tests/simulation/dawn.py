@@ -20,22 +20,6 @@ if TYPE_CHECKING:
 _JOBS = "SELECT id, path, size, mtime_ns, state, digest, output, cause, reason FROM job ORDER BY id"
 Row = tuple[int, bytes, int, int, str, bytes, str, str, str]
 
-#: What may make the refusal of a submission for quota nobody's mistake.
-#: Even a limit that batcher is told of is news to the uploads that are on their way.
-EXPLAINS_REFUSALS = {
-    "quota",
-    "quota unannounced",
-    "strangers",
-    "siblings",
-    "late",
-    "overdue",
-    "torsos",
-    "lost",
-    "slow",
-    "lists",
-    "cut",
-}
-
 
 def check_dawn(night: "Night") -> None:
     """Note everything that must not be."""
@@ -151,7 +135,3 @@ def _check_service(night: "Night") -> None:
             night.violated(f"left at the service: {item.reference}")
     if any(parse(reference) is None for reference in account.tally.accepted):
         night.violated("an upload without a reference of ours")
-    alone = not EXPLAINS_REFUSALS.intersection(night.story.kinds) and not night.story.second
-    if alone and account.tally.quota_refusals and not night.list_lag_ms:
-        night.oracle.over += account.tally.quota_refusals
-        night.violated(f"{account.tally.quota_refusals} refused for quota with nobody else in the account")

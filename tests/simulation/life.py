@@ -277,8 +277,9 @@ class _Line:
         """Survey, and tell the oracle that an answer came."""
         self._life.alive()
         night, batch = self._life._night, self._life.batch
-        began = night.world.now()
+        began, since = night.world.now(), anyio.current_time()
         survey = await self._service.survey(thorough=thorough)
+        batch.looked, batch.look_took = since, anyio.current_time() - since
         night.oracle.answered()
         if survey.complete:
             batch.looks.append((began, night.world.now()))

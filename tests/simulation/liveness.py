@@ -1,28 +1,45 @@
 """Nothing may stand still: with room in the quota and a job due, an upload starts within a bounded time."""
 
+from dataclasses import astuple
+from math import ceil
 from typing import TYPE_CHECKING
 
 import anyio
 
 from batcher.emulator.rest_account import RestAccount
-from batcher.states import PENDING_STATES
+from batcher.model import Load
+from batcher.stages.context import Context
+from batcher.states import HELD_STATES, PENDING_STATES, State
+from batcher.store.jobs import json_array
 from tests.simulation.batch import Batch
+from tests.simulation.life import Life
 
 if TYPE_CHECKING:
     from tests.simulation.night import Night
 
-LOOK_SECONDS = 60.0
-#: How long a job may be due with room for it. A share that was cut by refusals is held for 16 minutes at most.
+LOOK_SECONDS = 30.0
+#: So many looks in a row may find room that batcher knows of and does not use, whatever else it sends meanwhile. Where
+#: every wake-up is lost, its stages look at the table once a minute.
+UNUSED_LOOKS = 5
+#: How long nothing at all may be sent though the service has room. A share that was cut by refusals is held for 16
+#: minutes at most.
 IDLE_SECONDS = 25 * 60.0
 PROBES_AN_HOUR = 70.0
 
+_DUE = """
+    SELECT max(files), max(bytes) FROM job
+    WHERE state = 'waiting' AND not_before <= ? AND files <= ? AND bytes <= ?
+"""
+_HELD = "SELECT sum(files), sum(bytes) FROM job WHERE state IN (SELECT value FROM json_each(?))"
+
 
 class Watch:
-    """Looks every minute whether a batch could send something and does not."""
+    """Looks every half minute whether a batch could send something and does not."""
 
     def __init__(self, night: "Night") -> None:
         self._night = night
-        self._since: dict[str, float] = {}  #: since when a batch could
+        self._since: dict[Life, float] = {}  #: since when the service has had room
+        self._unused: dict[Life, int] = {}  #: how many looks in a row batcher knew of room
 
     async def run(self) -> None:
         """Look until cancelled."""
@@ -32,48 +49,94 @@ class Watch:
                 self._look(batch)
 
     def _look(self, batch: Batch) -> None:
-        now = self._night.world.read()
-        if not self._could(batch):
-            self._since.pop(batch.name, None)
+        life, context = batch.life, self._at_work(batch)
+        if life is None:
             return
-        since = max(self._since.setdefault(batch.name, now), batch.claimed_at)
+        if context is None or not batch.counts[State.WAITING] or not _has_place(batch, context):
+            self._since.pop(life, None)
+            self._unused.pop(life, None)
+            return
+        self._look_for_unused(batch, life, context)
+        self._look_for_idle(batch, life, context)
+
+    def _look_for_unused(self, batch: Batch, life: Life, context: Context) -> None:
+        """Notice an engine that knows of room and does not use it, though it may send others."""
+        if not self._fits(batch, context.headroom.room(context.clock.now())):
+            self._unused.pop(life, None)
+            return
+        self._unused[life] = self._unused.get(life, 0) + 1
+        if self._unused[life] == UNUSED_LOOKS:
+            held = sum(batch.counts[state] for state in PENDING_STATES)
+            self._night.violated(f"{batch.name} has {held} pending, knows of room for more, and leaves it empty")
+
+    def _look_for_idle(self, batch: Batch, life: Life, context: Context) -> None:
+        """Notice an engine that sends nothing for long, whatever it thinks of the room that there is."""
+        now = self._night.world.read()
+        if not (self._may_hold_more(batch, context) and self._room(context) and self._fits(batch, _ANY)):
+            self._since.pop(life, None)
+            return
+        since = max(self._since.setdefault(life, now), batch.claimed_at)
         if now - since > IDLE_SECONDS:
             self._night.violated(f"{batch.name} sends nothing for {now - since:.0f} s though it could")
-            self._since.pop(batch.name)
+            self._since.pop(life)
 
-    def _could(self, batch: Batch) -> bool:
+    def _at_work(self, batch: Batch) -> Context | None:
+        """Return what the stages of a running batcher know, unless it has a reason to send nothing."""
         night, life = self._night, batch.life
         if life is None or life.stopped_at is not None or life.engine is None:
-            return False
+            return None
         if batch.world.room is not None or night.weather.outage() or night.account.balance_exhausted:
-            return False
+            return None
         context = life.engine._context
-        if context is None or not context.reach:
-            return False  # its listings fail: with many pages and much loss that may take long
-        if any(batch.counts[state] for state in PENDING_STATES):
-            return False  # it holds something pending; whether it could hold more depends on its share
-        return self._due(batch) and self._room()
+        if context is None or not context.reach or context.draining or context.stopping.is_set():
+            return None  # where its listings fail: with many pages and much loss that may take long
+        return context
 
-    def _due(self, batch: Batch) -> bool:
-        now = self._night.world.now() + batch.skew_ms
-        return bool(batch.rows("SELECT 1 FROM job WHERE state = 'waiting' AND not_before <= ? LIMIT 1", now))
-
-    def _room(self) -> bool:
-        """Tell whether the service would take one more, with as much to spare as others lately needed."""
-        account = self._night.account
-        limits, spare = account.limits, 1 + 2 * len(self._night.foreign)
-        if account.pending + spare > limits.pending or account.stored + spare > limits.stored:
+    def _fits(self, batch: Batch, room: Load) -> bool:
+        """Tell whether any job that is due fits into what is left of `room`, the largest one too."""
+        free = room.minus(_counted(batch))
+        if min(free.pending, free.stored) < 1:
             return False
-        if not isinstance(account, RestAccount):
-            return True
-        siblings, files = account.siblings, account.files
-        used = sum(file.size for file in files) + siblings.bytes
-        return (
-            account.pending + siblings.pending + spare <= limits.pending
-            and account.stored + siblings.transcriptions + spare <= limits.stored
-            and (limits.files is None or len(files) + siblings.files + spare <= limits.files)
-            and (limits.bytes is None or used + 1_500_000 + 400_000 * len(self._night.foreign) <= limits.bytes)
-        )
+        now = self._night.world.now() + batch.skew_ms
+        ((files, size),) = batch.rows(_DUE, now, room.files, room.bytes)
+        ((held_files, held_bytes),) = batch.rows(_HELD, json_array(HELD_STATES))
+        if not isinstance(files, int) or not isinstance(size, int):
+            return False  # nothing is due
+        held = Load(files=int(str(held_files or 0)), bytes=int(str(held_bytes or 0)))
+        return not Load(0, 0, files, size).lacking(free.minus(held))
+
+    def _may_hold_more(self, batch: Batch, context: Context) -> bool:
+        """Tell whether one more pending is within the share that refusals have left to it."""
+        headroom = context.headroom
+        pending = sum(batch.counts[state] for state in PENDING_STATES)
+        return pending < ceil(headroom.limits.pending * headroom._share(context.clock.now()))
+
+    def _room(self, context: Context) -> bool:
+        """Tell whether the service would take one more, with as much to spare as others lately needed."""
+        account, reserve = self._night.account, context.headroom._reserve()
+        others = 2 * len(self._night.foreign)
+        spare = Load(1 + others, 1 + others, 1 + others, 1_500_000 + 200_000 * others).plus(reserve)
+        taken = Load(account.pending, account.stored)
+        if isinstance(account, RestAccount):
+            account.advance()
+            held = account._holding()
+            taken = Load(held.pending, held.transcriptions, held.files, held.bytes)
+        limits = account.limits.load().within(context.headroom.limits.load())
+        return bool(min(astuple(limits.minus(taken).minus(spare))) >= 0)
+
+
+_ANY = Load(2**30, 2**30, 2**30, 2**60)
+
+
+def _counted(batch: Batch) -> Load:
+    """Return how many jobs hold something at the service, as far as the oracle has heard."""
+    return Load(*(sum(batch.counts[state] for state in states) for states in (PENDING_STATES, HELD_STATES)))
+
+
+def _has_place(batch: Batch, context: Context) -> bool:
+    """Tell whether fewer recordings are being sent than batcher finds good for the line."""
+    sending = batch.counts[State.UPLOADING] + batch.counts[State.SEALED]
+    return sending < min(context.uploads._places, context.headroom.limits.pending)
 
 
 def check_outages(night: "Night") -> None:

@@ -24,6 +24,7 @@ from tests.simulation.liveness import Watch, check_outages
 from tests.simulation.moods import Moods
 from tests.simulation.morning import MORNING_SECONDS, Morning, wake
 from tests.simulation.oracle import Oracle
+from tests.simulation.quota import Quota
 from tests.simulation.rest import POLL_SECONDS, Wire, open_face
 from tests.simulation.story import Story
 from tests.simulation.virtual import run_virtually, running_loop
@@ -54,6 +55,8 @@ class Night:
         self.morning: Morning | None = None  #: when the night is over and everything should be
         self._draw()
         self.oracle = Oracle(self)
+        self.quota = Quota(self)
+        self.account.tally.on_full = self.quota.refused
         self.core.watch(self.oracle.changed)
         self.core.watch_rest(self.oracle.changed)
         self.batches = [Batch(self, "a", table, story.recordings)]
@@ -81,6 +84,7 @@ class Night:
             max_work_ms=chance.choice((5_000, 60_000, 120_000)),
             speed=chance.choice((0.3, 1.0, 10.0)),
             parallel=chance.choice((None, None, 2, 10)),
+            refuse_full="unguarded" not in story.kinds,
             refuse_after_bytes=chance.random() < 0.3,
             delete_while_transcribing=chance.random() < 0.2,
             no_eof=NoEof.FAILED if "torsos" in story.kinds else NoEof.NOTHING,
@@ -168,6 +172,7 @@ class Night:
         self.oracle.lowered_at = self.world.read()
         for batch in self.batches:
             batch.announced = limits
+            self.quota.told(batch, limits)
             if batch.life is not None and batch.life.engine is not None:
                 batch.life.engine.set_limits(limits)
 

@@ -54,7 +54,6 @@ class Oracle:
         self.excused = 0  #: duplicated as written: what they double was in no list for longer than the settle time
         self.torsos: list[tuple[Reference, bytes]] = []  #: uploads cut short that stayed, with the digest of what came
         self.avoidable = 0  #: of them those that a look-up could have told of
-        self.over = 0
         self.lowered_at = -math.inf  #: when batcher was last told of other limits
         self.vanished: Counter[str] = Counter()  #: references of ours that somebody else deleted
         self.answers: list[float] = []  #: when listings were answered
@@ -73,6 +72,7 @@ class Oracle:
         batch.counts[known] -= move.job in batch.states
         batch.counts[move.target] += 1
         batch.states[move.job], batch.attempts[move.job] = move.target, move.attempt
+        night.quota.moved(batch, move)
         if night.morning is not None:
             night.morning.moved.append(move)
         if move.event is Event.CLAIMED:
@@ -89,7 +89,7 @@ class Oracle:
             self._night.owners[batch.id] = batch
         pending = sum(batch.counts[state] for state in PENDING_STATES)
         if pending > batch.announced.pending and now > self.lowered_at + 1:
-            self.over += 1
+            self._night.quota.over += 1
             self._night.violated(f"{pending} jobs count as pending, {batch.announced.pending} are allowed")
 
     def check_stopped(self, batch: Batch) -> None:
@@ -124,18 +124,16 @@ class Oracle:
 
     def _accepted(self, batch: Batch, reference: Reference, item: Item) -> None:
         """Hold what the service accepted against the table: sealed, its present attempt, and never paid before."""
-        account, night = self._night.account, self._night
+        night = self._night
         night.note(f"service accepted {reference}")
         if isinstance(item, RestFile):
+            night.quota.accepted(batch)
             return  # it costs nothing: its transcription will be asked for, or it is deleted
         if isinstance(item.outcome, Failure):
             self.torsos.append((reference, item.audio.digest))
             night.happened["torso"] += 1
             return  # it was cut short before its end mark, and is not transcribed
-        limits = account.limits
-        if account.pending > limits.pending or account.stored > limits.stored:
-            self.over += 1
-            night.violated(f"{account.pending} pending and {account.stored} stored are more than {limits}")
+        night.quota.accepted(batch)
         state, attempt = batch.states.get(reference.job), batch.attempts.get(reference.job)
         if state not in (State.SEALED, State.UNCERTAIN) or attempt != reference.attempt:
             night.violated(f"accepted {reference}, but its job is {state} with attempt {attempt}")

@@ -47,6 +47,9 @@ class Count:
     bad: list[Story] = field(default_factory=list)
     excused: int = 0  #: duplicated, but of what was in no list for longer than the settle time
     seconds: float = 0.0  #: of a core
+    tight: int = 0  #: nights in which one place more would have been noticed
+    unguarded: int = 0  #: nights in which the service only counted
+    explained: Counter[str] = field(default_factory=Counter)  #: counts beyond a limit and refusals, by the fact
 
     def add(self, other: "Count") -> None:
         """Add another count."""
@@ -81,7 +84,7 @@ def count(story: Story) -> Count:
         oracle.duplicated,
         oracle.avoidable,
         night.leaked,
-        oracle.over,
+        night.quota.over,
         oracle.recovered,
         tally.accepted.total() + tally.quota_refusals,
         tally.quota_refusals,
@@ -91,6 +94,8 @@ def count(story: Story) -> Count:
     found.kills, found.faults = night.kills, night.happened + tally.injected
     found.violations = Counter(night.violations)
     found.bad = [story] if night.violations else []
+    found.tight, found.unguarded = int(night.quota.tight > 0), int("unguarded" in story.kinds)
+    found.explained = night.quota.explained
     found.excused, found.seconds = oracle.excused, time.process_time() - began
     return found
 
@@ -128,6 +133,8 @@ def report(total: Count, seconds: float, jobs: int) -> str:
         f"{wrong}; submitted twice where a look-up could have told: {total.avoidable}; recovered {total.recovered}",
         f"submitted twice because the first showed up later than the settle time, as written: {total.excused}",
         f"refused for quota: {total.refused} of {total.submissions} submissions, {shared}",
+        f"one place too many would have shown in {total.tight} nights; {total.unguarded} with a service that only counts",
+        f"beyond a limit, as explained: {_listed(total.explained) or 'nothing'}",
         f"kills: {_listed(total.kills)}",
         f"faults: {_listed(total.faults)}",
         *total.violations,

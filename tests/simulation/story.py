@@ -36,6 +36,7 @@ LATER_KINDS: Mapping[str, float] = {
     "torsos": 0.25,  # what was cut short stays at the service, without its end (gRPC)
     "overdue": 0.06,  # some of what is late shows up only after the settle time: the written exception
     "stranded": 0.1,  # killed within a minute after the service went away for up to hours
+    "unguarded": 0.25,  # the service only counts, and refuses nothing for a quota
 }
 REST_ONLY = ("siblings", "budget")
 GRPC_ONLY = ("torsos",)

@@ -52,8 +52,11 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def call_soon(
         self, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
     ) -> asyncio.Handle:
-        """Make a callback ready to run. Every await that waits ends in one: the place to count them."""
-        self.steps += 1
+        """Make a callback ready to run. Every await that waits ends in one: the place to count them.
+
+        How often anyio looks after tasks that it has cancelled depends on where they lie in memory, so that is not counted.
+        """
+        self.steps += getattr(callback, "__name__", "") != "_deliver_cancellation"
         if self.steps >= self._next_alarm:
             self._ring()
         return super().call_soon(callback, *args, context=context)
