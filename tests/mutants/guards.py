@@ -8,6 +8,15 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
+class Edit:
+    """A few words, and what stands there instead."""
+
+    path: str  #: below the repository
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, slots=True)
 class Mutant:
     """One guard, broken."""
 
@@ -15,8 +24,15 @@ class Mutant:
     path: str  #: below the repository
     before: str
     after: str
-    hunter: str = ""  #: the test that finds it, where a second guard hides it from the simulation
+    hunter: str = ""  #: the test that finds it, as pytest names it, where the simulation cannot
     nights: int = 12  #: within how many it was found when it was last hunted, roundly
+    also: Edit | None = None  #: a second guard that would hide it
+
+    @property
+    def edits(self) -> tuple[Edit, ...]:
+        """Return everything that is broken."""
+        first = Edit(self.path, self.before, self.after)
+        return (first, self.also) if self.also else (first,)
 
 
 MUTANTS = (

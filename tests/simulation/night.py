@@ -1,6 +1,8 @@
 """One night from one seed: recordings, faults, other people, kills; and what must hold, all night and at dawn."""
 
+import traceback
 from collections import Counter
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -8,6 +10,7 @@ from pathlib import Path
 import anyio
 from anyio.abc import TaskGroup
 
+import batcher
 from batcher.clock import Dice
 from batcher.emulator.account import Account
 from batcher.emulator.core import Core
@@ -16,6 +19,7 @@ from batcher.emulator.rest_account import RestAccount
 from batcher.model import Limits
 from batcher.service.rest import politeness
 from batcher.service.rest_listing import PAGE
+from batcher.store.table import Move
 from tests.simulation.batch import Batch
 from tests.simulation.dawn import check_dawn
 from tests.simulation.happenings import HAPPENINGS, happen, settle_down
@@ -26,10 +30,12 @@ from tests.simulation.morning import MORNING_SECONDS, Morning, wake
 from tests.simulation.oracle import Oracle
 from tests.simulation.rest import POLL_SECONDS, Wire, open_face
 from tests.simulation.story import Story
-from tests.simulation.virtual import run_virtually, running_loop
+from tests.simulation.virtual import Deadlock, run_virtually, running_loop
 from tests.simulation.weather import Weather, draw_pace
 from tests.simulation.world import World
 
+HERE = Path(__file__).parent
+PRODUCT = Path(batcher.__file__).parent
 HOUR = 3600.0
 LIVE_SECONDS = 6 * HOUR  #: after the turmoil everything must be over within so long
 
@@ -42,6 +48,7 @@ class Night:
         self.key = "night"
         self.trace: list[str] = []
         self.violations: list[str] = []
+        self.broken = ""  #: an error of the simulation itself: such a night proves nothing
         self.kills: Counter[str] = Counter()
         self.happened: Counter[str] = Counter()
         self.losses = self.leaked = 0
@@ -51,6 +58,7 @@ class Night:
         self.wire: Wire | None = None
         self.foreign: list[str] = []  #: ids of what other clients hold
         self.owners: dict[str, Batch] = {}  #: by the batch's id
+        self.ambush: Callable[[Batch, Move], None] = lambda _batch, _move: None  #: waits for a move in order to strike
         self.morning: Morning | None = None  #: when the night is over and everything should be
         self._draw()
         self.oracle = Oracle(self)
@@ -65,7 +73,7 @@ class Night:
         story, chance = self.story, self.dice.stream("knobs")
         self.horizon = chance.choice((0.2, 0.5, 1.0, 3.0)) * HOUR  #: when the turmoil ends
         self.patience, page = chance.choice((20.0, 60.0)), chance.choice((6, 40, PAGE))
-        self.page = page if "lists" in story.kinds else PAGE
+        self.page = 6 if "torn" in story.kinds else page if "lists" in story.kinds else PAGE
         self.weather = Weather(story, self.dice, self.world, self.horizon)
         self.pace = draw_pace(self.dice)
         minute, own = chance.choice((60, 120, 300, 600)), chance.random() < 0.5
@@ -115,11 +123,17 @@ class Night:
             try:
                 run_virtually(self._main)
             except Exception as error:  # noqa: BLE001 - whatever it is: a run must not end in what nobody foresaw
-                self.violated(f"broke: {_innermost(error)!r}")
+                self._broke(_innermost(error))
         moment = self.world.moment = self.world.read()
         self.world.read = lambda: moment
         check_outages(self)
         check_dawn(self)
+
+    def _broke(self, error: Exception) -> None:
+        """Note the error that ended the night; it is the product's, or the simulation's own."""
+        self.violated(f"broke: {error!r}")
+        if not isinstance(error, Deadlock) and _raised_in(error).is_relative_to(HERE):
+            self.broken = f"{error!r}"
 
     async def _main(self) -> None:
         self.world.read = running_loop().time
@@ -191,3 +205,9 @@ def _innermost(error: Exception) -> Exception:
     while isinstance(error, ExceptionGroup):
         error = error.exceptions[0]
     return error
+
+
+def _raised_in(error: Exception) -> Path:
+    """Return the file of the product or of the simulation whose code an error came out of."""
+    files = [Path(frame.filename) for frame in traceback.extract_tb(error.__traceback__)]
+    return next((each for each in reversed(files) if each.is_relative_to(HERE) or each.is_relative_to(PRODUCT)), HERE)
