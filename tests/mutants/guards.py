@@ -66,7 +66,6 @@ MUTANTS = (
         "batcher/judgement.py",
         "    if not scene.survey.complete or scene.began < earliest:\n",
         "    if scene.began < earliest:\n",
-        hunter="tests/test_judgement.py",  # two such lists, settled and a minute apart, are too rare for a night
     ),
     Mutant(
         "deletes the remote copy before the transcript is committed",
@@ -137,14 +136,12 @@ MUTANTS = (
         "batcher/policy.py",
         "        room = self.limits.load().minus(self.foreign).minus(reserve)\n",
         "        room = self.limits.load().minus(reserve)\n",
-        hunter="tests/test_policy.py",  # the service refuses then, which costs nothing but time
     ),
     Mutant(
         "decides about room on a list of any age",
         "batcher/policy.py",
         "        return self.began is not None and now - self.began <= self.fresh_ms\n",
         "        return self.known\n",
-        hunter="tests/test_policy.py",  # likewise
     ),
     Mutant(
         "touches what is not ours",
@@ -159,21 +156,18 @@ MUTANTS = (
         "batcher/store/admission.py",
         "    shared = _compare_shared(ledger, candidates)\n",
         "    shared = set[int]()\n",
-        hunter="tests/test_store_admission.py",  # the seal compares once more
     ),
     Mutant(
         "does not ask at the seal whether the audio is known",
         "batcher/stages/upload.py",
         "        if job.digest is None and await",
         "        if False and await",
-        hunter="tests/test_engine.py",  # the recording that had it must have changed since
     ),
     Mutant(
         "keeps a job sealed that goes once more",
         "batcher/stages/collect.py",
         '"remote": None, "sealed_at": None, ',
         '"remote": None, ',
-        hunter="tests/test_engine_rest.py",  # a list from before the deletion must come late
     ),
     Mutant(
         "does not look for a job with the same audio under way",
@@ -201,14 +195,12 @@ MUTANTS = (
         "            await self._context.service.delete(job.remote)\n",
         "            try:\n                await self._context.service.delete(job.remote)\n"
         "            except ServiceError:\n                pass\n",
-        hunter="tests/test_faults_service.py",  # the last look finds what was left
     ),
     Mutant(
         "deletes bare audio that may still be used",
         "batcher/judgement.py",
         "    return _is_bare(remote) and _is_of(job, remote)\n",
         "    return False\n",
-        hunter="tests/test_judgement.py",  # its job is then sent again, which costs time
     ),
     Mutant(
         "leaves bare audio lying at the service",
@@ -221,7 +213,6 @@ MUTANTS = (
         "batcher/stages/poll.py",
         "        context.lingering = context.service.bare_uploads and began < outlook.loose\n",
         "        context.lingering = False\n",
-        hunter="tests/test_engine_rest.py",  # it must show up late, and be the last
     ),
     Mutant(
         "counts neither files nor bytes",
@@ -250,12 +241,6 @@ MUTANTS = (
         nights=150,
     ),
     Mutant(
-        "seals only after the service has answered",
-        "batcher/service/simulated.py",
-        "            await seal()\n            await self._travel(Call.SUBMIT)\n",
-        "            await self._travel(Call.SUBMIT)\n",
-    ),
-    Mutant(
         "keeps a transcript under any audio of the same options",
         "batcher/store/admission.py",
         '_TRANSCRIPT = "SELECT id FROM transcript WHERE digest = ? AND options = ?"\n',
@@ -266,6 +251,110 @@ MUTANTS = (
         "batcher/stages/upload.py",
         "        if job.digest not in (None, digest):\n",
         "        if job.digest not in (None, digest) and job.id < 0:\n",
-        hunter="tests/test_engine.py",  # the reading itself compares size and time
+    ),
+    Mutant(
+        "takes a look that missed a job before it moved for one of the two",
+        "batcher/judgement.py",
+        "    if job.absent_at is None or job.absent_at < earliest:  #",
+        "    if job.absent_at is None:  #",
+    ),
+    Mutant(
+        "goes by the times of a clock that was set since",
+        "batcher/store/claim.py",
+        "    if origin.same(Origin(boot, at)):\n",
+        "    if origin.same(Origin(boot, at)) or boot:\n",
+    ),
+    Mutant(
+        "takes a list of several pages for whole that our own changes crossed",
+        "batcher/service/rest_listing.py",
+        "        self.sound = self.sound and not (self.pages > 1 and crossed)\n",
+        "",
+    ),
+    Mutant(
+        "does not hold a list of several pages against the service's count",
+        "batcher/service/rest_listing.py",
+        "            self.sound = self.sound and counts.public_api - crossed <= number <= counts.total + crossed\n",
+        "",
+    ),
+    Mutant(
+        "sends the twins of what the service has failed",
+        "batcher/store/jobs.py",
+        "        if cause in _SHARED_CAUSES:\n",
+        "        if cause in ():\n",
+    ),
+    Mutant(
+        "leaves no room for one when its share is small",
+        "batcher/policy.py",
+        "min(room.pending, ceil(self.limits.pending * self._share(now))))",
+        "min(room.pending, int(self.limits.pending * self._share(now))))",
+    ),
+    Mutant(
+        "claims one more than there is room for",
+        "batcher/store/claim.py",
+        "        lacking = job.load.lacking(free)\n        if lacking:\n",
+        "        lacking = job.load.lacking(free)\n        if lacking and (claimed or min(free.pending, free.stored) < 0):\n",
+    ),
+    Mutant(
+        "deletes the audio before its transcription",
+        "batcher/service/rest.py",
+        "        if transcription:\n"
+        "            await self._remove(self._client.stt.delete, transcription, self._listing.transcriptions)\n"
+        '            reach("transcription-deleted")\n'
+        "        if file:\n"
+        "            await self._remove(self._client.files.delete, file, self._listing.files)\n",
+        "        if file:\n"
+        "            await self._remove(self._client.files.delete, file, self._listing.files)\n"
+        "        if transcription:\n"
+        "            await self._remove(self._client.stt.delete, transcription, self._listing.transcriptions)\n",
+    ),
+    Mutant(
+        "judges a job by a list that was begun before it moved",
+        "batcher/judgement.py",
+        "    if job.since >= scene.began:\n        return  #",
+        "    if job.since < 0:\n        return  #",
+    ),
+    Mutant(
+        "sends again by itself what the service has failed",
+        "batcher/store/admission.py",
+        "_FREE_TO_RETRY = (Cause.SOURCE, Cause.OUTPUT)\n",
+        "_FREE_TO_RETRY = (Cause.SOURCE, Cause.OUTPUT, Cause.SERVICE)\n",
+    ),
+    Mutant(
+        "does not adopt what showed up after it was proven absent",
+        "batcher/judgement.py",
+        "    late = remote.reference == job.reference and job.sealed_at is not None\n",
+        "    late = False\n",
+    ),
+    Mutant(
+        "leaves what failed of jobs that hold nothing",
+        "batcher/judgement.py",
+        "    judgement.extras += [r for r in listed if r not in usable[:1]]\n",
+        "    judgement.extras += [r for r in listed if r not in usable[:1] and r.status is not RemoteStatus.FAILED]\n",
+    ),
+    Mutant(
+        "ends over a list that may have missed something",
+        "batcher/stages/poll.py",
+        "        if not complete or not context.scanned.is_set():\n",
+        "        if not context.scanned.is_set():\n",
+    ),
+    Mutant(
+        "ends before it has looked once more",
+        "batcher/stages/poll.py",
+        "            context.finished.set()\n",
+        "            context.finished.set()\n"
+        "        elif context.scanned.is_set() and not outlook.unfinished:\n            context.finished.set()\n",
+    ),
+    Mutant(
+        "takes recordings of one size for twins",
+        "batcher/store/admission.py",
+        "    SELECT id FROM job WHERE digest = :digest AND options = :options AND id <> :id\n      AND state IN (",
+        "    SELECT id FROM job WHERE (digest = :digest OR size = (SELECT size FROM job WHERE id = :id))\n"
+        "      AND digest NOTNULL AND options = :options AND id <> :id\n      AND state IN (",
+    ),
+    Mutant(
+        "gives a twin any transcript there is",
+        "batcher/store/jobs.py",
+        '        facts = {"transcript": transcript, "twin_of": None, "not_before": 0}\n',
+        '        facts = {"transcript": 1, "twin_of": None, "not_before": 0}\n',
     ),
 )
