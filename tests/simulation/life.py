@@ -329,8 +329,8 @@ class _MortalWire(httpx.AsyncBaseTransport):
         story, settle_s = life.batch.night.story, life.batch.night.story.settle_s
         chance = life.batch.dice.stream("torn")
         # What another batcher changes may hide from the count that a page is lost.
-        lossy = chance.random() < 0.5 and not story.second
-        self._pages = TornPages(chance, settle_s + 200, lossy=lossy) if "torn" in story.kinds else None
+        lossy = chance.random() < 0.75 and not story.second
+        self._pages = TornPages(settle_s + 200, lossy=lossy) if "torn" in story.kinds else None
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send, unless the process is gone."""

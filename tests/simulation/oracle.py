@@ -92,7 +92,7 @@ class Oracle:
             batch.life.doubt()
         if move.event in (Event.CLEARED, Event.FORGIVEN):
             self._cleared(batch, move)
-        elif move.event is Event.RELEASED:
+        if move.event is Event.RELEASED:
             self._released(batch, move)
         elif move.target in _PARTING and move.event is not Event.TWIN_FAILED:
             batch.parted = move

@@ -103,5 +103,8 @@ def _fitted(story: Story, chance: Random) -> Story:
         limits = replace(story.limits, pending=1, stored=chance.choice([1, 1, 2]), files=files)
         story = replace(story, recordings=min(story.recordings, 15), second=min(story.second, 5), limits=limits)
     if "torn" in story.kinds:
-        story = replace(story, kinds=tuple(kind for kind in story.kinds if kind not in BLURRING))
+        # Many at once, so that lists have pages; and they are soon old enough to be taken for gone.
+        limits = replace(story.limits, pending=20, stored=40, files=None)
+        kinds = tuple(kind for kind in story.kinds if kind not in BLURRING)
+        story = replace(story, recordings=max(40, story.recordings), limits=limits, kinds=kinds, settle_s=120)
     return story

@@ -8,7 +8,6 @@ are what batcher takes for proof.
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from random import Random  # noqa: TID251 - the type only; streams come from Dice
 
 import anyio
 import httpx
@@ -17,14 +16,15 @@ LIST, CHANGES = "/transcriptions", ("POST", "DELETE")
 
 
 class TornPages:
-    """Tears the later pages of lists."""
+    """Tears the pages of lists that have several."""
 
-    def __init__(self, chance: Random, seconds: float, *, lossy: bool) -> None:
-        self._chance, self._seconds = chance, seconds  # for how long at most one thing is missing
+    def __init__(self, seconds: float, *, lossy: bool) -> None:
+        self._seconds = seconds  # for how long at most one thing is missing
         self._lossy = lossy  #: also in lists that nothing crosses
         self._begun = self._active = 0  # changes of our own
         self._before = 0  # changes that were over when the list under way was begun
         self._victim, self._until = "", 0.0
+        self._met = False  # whether the list under way would have shown it
 
     @contextmanager
     def crossing(self, request: httpx.Request) -> Iterator[None]:
@@ -32,6 +32,7 @@ class TornPages:
         change = request.method in CHANGES and LIST in request.url.path
         if _is_list(request) and "cursor" not in request.url.params:
             self._before = self._begun - self._active
+            self._until, self._met = self._until if self._met else 0.0, False
         self._begun += change
         self._active += change
         try:
@@ -41,20 +42,21 @@ class TornPages:
 
     def torn(self, request: httpx.Request, response: httpx.Response) -> httpx.Response:
         """Return an answer without what it is to lack."""
-        if not _is_list(request) or "cursor" not in request.url.params or response.status_code != httpx.codes.OK:
+        if not _is_list(request) or response.status_code != httpx.codes.OK:
             return response
         page = json.loads(response.content)
-        self._choose(page["transcriptions"])
-        left = [each for each in page["transcriptions"] if each["id"] != self._victim]
-        if len(left) == len(page["transcriptions"]) or not (self._lossy or self._begun > self._before):
+        several = page["next_page_cursor"] or "cursor" in request.url.params
+        if not several or not (self._lossy or self._begun > self._before):
             return response
-        page["transcriptions"] = left
+        self._choose(page["transcriptions"])
+        self._met = self._met or any(each["id"] == self._victim for each in page["transcriptions"])
+        page["transcriptions"] = [each for each in page["transcriptions"] if each["id"] != self._victim]
         return httpx.Response(response.status_code, json=page)
 
     def _choose(self, transcriptions: list[dict[str, str]]) -> None:
         now = anyio.current_time()
         if now >= self._until and transcriptions:
-            self._victim = self._chance.choice(transcriptions)["id"]
+            self._victim = min(transcriptions, key=lambda each: each["created_at"])["id"]
             self._until = now + self._seconds
 
 
