@@ -18,7 +18,7 @@ from batcher.states import State
 from batcher.store.table import Move
 from tests.simulation.life import End, Life, draw_end
 from tests.simulation.looks import Look
-from tests.simulation.moods import MARKS
+from tests.simulation.moods import MARKS, ONCE
 from tests.simulation.world import File, World
 
 if TYPE_CHECKING:
@@ -68,6 +68,8 @@ class Batch:
         if "twins" in self.night.story.kinds and self.versions and self.dice.stream("twins").random() < 0.4:
             return self.dice.stream("twins").choice(list(self.versions.values())[-6:])
         mark = chance.choice(MARKS) if "failures" in self.night.story.kinds else b""
+        if "hindsight" in self.night.story.kinds:
+            mark = ONCE
         if kind < 0.1:
             return copied
         return b"bad" + content if kind < 0.15 else mark + content if kind < 0.3 else content

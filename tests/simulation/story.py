@@ -102,6 +102,8 @@ def _fitted(story: Story, chance: Random) -> Story:
         files = None if story.limits.files is None else chance.choice([1, 2])
         limits = replace(story.limits, pending=1, stored=chance.choice([1, 1, 2]), files=files)
         story = replace(story, recordings=min(story.recordings, 15), second=min(story.second, 5), limits=limits)
+    if "hindsight" in story.kinds:  # what matters is what has failed once, and waits in doubt about the room
+        story = replace(story, kinds=tuple(dict.fromkeys((*story.kinds, "failures", "bursts"))))
     if "torn" in story.kinds:
         # Many at once, so that lists have pages; and they are soon old enough to be taken for gone.
         limits = replace(story.limits, pending=20, stored=40, files=None)
