@@ -66,6 +66,7 @@ MUTANTS = (
         "batcher/judgement.py",
         "    if not scene.survey.complete or scene.began < earliest:\n",
         "    if scene.began < earliest:\n",
+        nights=50,
     ),
     Mutant(
         "deletes the remote copy before the transcript is committed",
@@ -136,6 +137,7 @@ MUTANTS = (
         "batcher/policy.py",
         "        room = self.limits.load().minus(self.foreign).minus(reserve)\n",
         "        room = self.limits.load().minus(reserve)\n",
+        nights=50,
     ),
     Mutant(
         "decides about room on a list of any age",
@@ -156,18 +158,21 @@ MUTANTS = (
         "batcher/store/admission.py",
         "    shared = _compare_shared(ledger, candidates)\n",
         "    shared = set[int]()\n",
+        nights=50,
     ),
     Mutant(
         "does not ask at the seal whether the audio is known",
         "batcher/stages/upload.py",
         "        if job.digest is None and await",
         "        if False and await",
+        nights=100,
     ),
     Mutant(
         "keeps a job sealed that goes once more",
         "batcher/stages/collect.py",
         '"remote": None, "sealed_at": None, ',
         '"remote": None, ',
+        nights=50,
     ),
     Mutant(
         "does not look for a job with the same audio under way",
@@ -251,12 +256,14 @@ MUTANTS = (
         "batcher/stages/upload.py",
         "        if job.digest not in (None, digest):\n",
         "        if job.digest not in (None, digest) and job.id < 0:\n",
+        nights=25,
     ),
     Mutant(
         "takes a look that missed a job before it moved for one of the two",
         "batcher/judgement.py",
         "    if job.absent_at is None or job.absent_at < earliest:  #",
         "    if job.absent_at is None:  #",
+        nights=60,
     ),
     Mutant(
         "goes by the times of a clock that was set since",
@@ -269,12 +276,14 @@ MUTANTS = (
         "batcher/service/rest_listing.py",
         "        self.sound = self.sound and not (self.pages > 1 and crossed)\n",
         "",
+        nights=100,
     ),
     Mutant(
         "does not hold a list of several pages against the service's count",
         "batcher/service/rest_listing.py",
         "            self.sound = self.sound and counts.public_api - crossed <= number <= counts.total + crossed\n",
         "",
+        nights=100,
     ),
     Mutant(
         "sends the twins of what the service has failed",
@@ -287,6 +296,8 @@ MUTANTS = (
         "batcher/policy.py",
         "min(room.pending, ceil(self.limits.pending * self._share(now))))",
         "min(room.pending, int(self.limits.pending * self._share(now))))",
+        # It comes back by itself, after ten minutes or so: less than the nights take for a standstill.
+        hunter="tests/test_policy.py::test_our_share_is_held_and_then_recovers_within_ten_minutes",
     ),
     Mutant(
         "claims one more than there is room for",
@@ -312,6 +323,7 @@ MUTANTS = (
         "batcher/judgement.py",
         "    if job.since >= scene.began:\n        return  #",
         "    if job.since < 0:\n        return  #",
+        nights=50,
     ),
     Mutant(
         "sends again by itself what the service has failed",
@@ -330,12 +342,15 @@ MUTANTS = (
         "batcher/judgement.py",
         "    judgement.extras += [r for r in listed if r not in usable[:1]]\n",
         "    judgement.extras += [r for r in listed if r not in usable[:1] and r.status is not RemoteStatus.FAILED]\n",
+        nights=30,
     ),
     Mutant(
         "ends over a list that may have missed something",
         "batcher/stages/poll.py",
         "        if not complete or not context.scanned.is_set():\n",
         "        if not context.scanned.is_set():\n",
+        # At the end lists have one page, which cannot miss anything, unless others hold many things.
+        hunter="tests/test_engine_end.py::test_a_list_that_may_have_missed_something_does_not_end_a_run",
     ),
     Mutant(
         "ends before it has looked once more",
@@ -356,5 +371,39 @@ MUTANTS = (
         "batcher/store/jobs.py",
         '        facts = {"transcript": transcript, "twin_of": None, "not_before": 0}\n',
         '        facts = {"transcript": 1, "twin_of": None, "not_before": 0}\n',
+    ),
+    Mutant(
+        "seals only after the service has answered (gRPC)",
+        "batcher/service/grpc.py",
+        "            await self._seal()\n            self.verb = Verb.SUBMIT_SEALED\n",
+        "            self.verb = Verb.SUBMIT_SEALED\n",
+        # The nights have a service of their own in place of this one: the suite of all services, over a real socket.
+        hunter="tests/test_conformance.py::TestGrpc::test_a_lost_answer_after_the_seal_is_uncertain",
+        also=Edit(
+            "batcher/service/grpc.py",
+            "                return await self._file_id(call, upload)\n",
+            "                remote = await self._file_id(call, upload)\n                await seal()\n"
+            "                return remote\n",
+        ),
+    ),
+    Mutant(
+        "takes an answer that was lost after the seal for a failure before it (gRPC)",
+        "batcher/service/grpc.py",
+        "            self.verb = Verb.SUBMIT_SEALED\n",
+        "",
+        hunter="tests/test_conformance.py::TestGrpc::test_a_lost_answer_after_the_seal_is_uncertain",  # likewise
+    ),
+    Mutant(
+        "seals only after the service has answered (REST)",
+        "batcher/service/rest.py",
+        "            await self._client.turn_to_create()  # before the seal: who only waits has sent nothing yet\n"
+        "            await seal()\n",
+        "            await self._client.turn_to_create()  # before the seal: who only waits has sent nothing yet\n",
+        also=Edit(
+            "batcher/service/rest.py",
+            "            return await self._create(submission, config, file)\n        except ServiceError as error:\n",
+            "            remote = await self._create(submission, config, file)\n            await seal()\n"
+            "            return remote\n        except ServiceError as error:\n",
+        ),
     ),
 )

@@ -92,8 +92,8 @@ class Batch:
 
     def content(self, path: bytes, mtime_ns: int, digest: bytes | None) -> bytes | None:
         """Return what a version of a recording was: with this digest, when it was rewritten meanwhile."""
-        contents = [*self.rewritten.get((path, mtime_ns), ()), self.versions.get((path, mtime_ns))]
-        return next((each for each in contents if each is not None and digest_of(each) == digest), contents[-1])
+        earlier = (each for each in self.rewritten.get((path, mtime_ns), ()) if digest_of(each) == digest)
+        return next(earlier, self.versions.get((path, mtime_ns)))
 
     def plan(self) -> Plan:
         """Return what the next run is to do."""

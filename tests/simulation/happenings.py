@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 import anyio
 
 from batcher.emulator.knobs import Load
-from batcher.emulator.objects import Work
+from batcher.emulator.objects import File
 from batcher.emulator.rest_account import RestAccount
+from batcher.emulator.rest_objects import RestJob
 from batcher.model import Limits
 from batcher.reference import parse
 from batcher.requests import Request
@@ -278,15 +279,15 @@ def _gap(night: "Night", chance: Random) -> Iterator[float]:
             yield from _hide(night, item)
 
 
-def _settled(night: "Night", chance: Random, settle_s: float) -> Work | None:
+def _settled(night: "Night", chance: Random, settle_s: float) -> File | RestJob | None:
     """Return something of ours that is at work and has been there for so long that two lists without it prove it gone."""
     account, old = night.account, night.world.now() - settle_s * 1000
-    items: list[Work] = [*(account.jobs if isinstance(account, RestAccount) else account.files)]
+    items: list[File | RestJob] = [*(account.jobs if isinstance(account, RestAccount) else account.files)]
     at_work = [each for each in items if not each.foreign and each.ended is None and each.visible < old]
     return chance.choice(at_work) if at_work else None
 
 
-def _hide(night: "Night", item: Work) -> Iterator[float]:
+def _hide(night: "Night", item: File | RestJob) -> Iterator[float]:
     """Leave something out of the next list that is answered."""
     night.oracle.hide(item)
     night.happened["gap in a list"] += 1

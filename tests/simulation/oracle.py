@@ -114,7 +114,9 @@ class Oracle:
             return
         ((cause,),) = batch.rows("SELECT cause FROM job WHERE id = ?", batch.parted.job)
         if cause in _VERDICTS:
-            self._night.violated(f"job {move.job} goes on, though its audio has failed as job {batch.parted.job}: {cause}")
+            self._night.violated(
+                f"job {move.job} goes on, though its audio has failed as job {batch.parted.job}: {cause}"
+            )
 
     def _claimed(self, batch: Batch) -> None:
         """Hold the claim against what batcher was told, at once or a moment ago."""
@@ -271,5 +273,6 @@ class Oracle:
 
     def show_all(self) -> None:
         """Let lists show again what was left out."""
-        while self.hidden:
-            _, (item, item.visible) = self.hidden.popitem()
+        for item, visible in self.hidden.values():
+            item.visible = visible
+        self.hidden.clear()
