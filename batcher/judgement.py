@@ -130,8 +130,11 @@ def _judge_held(scene: Scene, job: Job, listed: list[RemoteObject], judgement: J
 def _earlier(job: Job, listed: list[RemoteObject]) -> list[RemoteObject]:
     """Return what an earlier attempt has made of this very recording, though a list had proven that it did not.
 
-    It is paid for; with it the job need not be sent once more, whatever became of its present attempt.
+    It is paid for; with it the job need not be sent once more, whatever became of its present attempt. Not so where
+    one of them failed and was deleted: a list may still show that one, as it was before.
     """
+    if job.forgiven or job.convert:
+        return []
     usable = (r for r in listed if _is_of_this_content(job, r))
     return sorted(usable, key=lambda remote: _worth(job, remote))[:1]
 
