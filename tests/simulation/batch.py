@@ -39,6 +39,7 @@ class Batch:
         self.life: Life | None = None
         self.began = 0.0  #: when the latest life began
         self.ended = False
+        self.in_doubt = False  #: the latest life was killed because an answer had been lost
         self.skew_ms = 0
         self.announced: Limits = night.story.limits  #: what batcher is told
         self.states: dict[int, State] = {}
@@ -127,6 +128,7 @@ class Batch:
         self.began = anyio.current_time()
         self.night.note(f"{self.name} starts, its clock {self.skew_ms / 1000:+.0f} s")
         how = await self.life.run()
+        self.in_doubt = how == "killed" and self.life.in_doubt
         self.night.note(f"{self.name} {how}")
         self.life = None
         return how
@@ -137,7 +139,7 @@ class Batch:
         pause, jump = chance.choice((0.0, 5.0, 5.0, 100.0, 600.0, 4_000.0)), chance.random()
         if "clock" in self.night.story.kinds and jump < 0.8:
             self.skew_ms = int(chance.choice((-1, 1)) * jump**4 * 5 * HOUR_MS)
-        if "doubt" in self.night.story.kinds and self.counts[State.UNCERTAIN]:
+        if self.in_doubt:
             doubt = self.dice.stream("doubts")
             self.skew_ms += int(doubt.choice((-1, 1, 1, 1)) * doubt.uniform(0.5, 2) * self.night.story.settle_s * 1000)
             return doubt.uniform(0, 5)

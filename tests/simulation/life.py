@@ -82,6 +82,7 @@ class Life:
         self.dead = False
         self.stopped_at: float | None = None
         self.engine: Engine | None = None
+        self.in_doubt = False  #: it is to be killed, because an answer was lost
         self.sending: list[anyio.CancelScope] = []  #: uploads under way, as they were begun
         self._night = batch.night
         self._end = end
@@ -191,6 +192,7 @@ class Life:
         if self._doubts is not None:
             self._doubts -= 1
             if self._doubts == 0:
+                self.in_doubt = True
                 delay = self.batch.dice.stream("doubt").uniform(0, DOUBT_SECONDS)
                 running_loop().call_later(delay, self._die, "in doubt")
 

@@ -51,7 +51,7 @@ GRPC_ONLY = ("torsos",)
 #: What may go wrong without a call that fails, an object that is deleted twice, or a refusal.
 HARMLESS = ("files", "failures", "twins", "requests", "sluggish", "narrow")
 #: What changes lists behind batcher's back: a page that is lost would not always show in the service's count.
-BLURRING = ("strangers", "retention", "late", "overdue", "straggler")
+BLURRING = ("strangers", "retention", "late", "overdue", "straggler", "hindsight", "lists")
 REST_SHARE = 0.4  #: of the nights
 SHARED = 0.2  #: of the nights two batchers share the account
 

@@ -34,6 +34,16 @@ REGRESSIONS = [
         settle_s=120,
     ),
     Story(20475, 29, Limits(8, 40, 16, 10_000_000), (), ends=2, api="rest", settle_s=900),
+    Story(
+        10069,
+        23,
+        Limits(100, 100, None, 2_000_000),
+        ("lost", "late", "bursts", "strangers", "files", "suspend", "stops", "hindsight", "failures"),
+        ends=3,
+        api="rest",
+        settle_s=900,
+        second=34,
+    ),
 ]
 
 

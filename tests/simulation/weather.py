@@ -54,7 +54,7 @@ class Weather:
         if self._hindsight and verb in (Call.SURVEY, Call.FILES) and age < STALE_MS and self._chance.random() < 0.7:
             return Fault(Trouble.STALE, ms=age)
         if self._straggler and verb is Call.UPLOAD and self.almost_done and self._chance.random() < 0.4:
-            return Fault(Trouble.LATE, ms=self._chance.randrange(LATE_MS // 4, LATE_MS))
+            return Fault(Trouble.LATE, ms=self._chance.randrange(1_000, self._plan.spec.late_ms))
         if self._doubt and verb is Call.SUBMIT and self._chance.random() < 0.05:
             return Fault(Trouble.LATE, ms=int(self._chance.uniform(0.3, 0.8) * self._settle_ms))
         return None
