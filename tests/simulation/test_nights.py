@@ -82,7 +82,6 @@ def test_a_night_that_once_went_wrong_goes_well(story: Story) -> None:
         ("overdue", lambda night: night.oracle.excused),
         ("stranded", lambda night: night.kills["in an outage"]),
         ("doubt", lambda night: night.kills["in doubt"]),
-        ("gap", lambda night: night.happened["gap in a list"]),
         ("twins", lambda night: night.happened["file rewrite"]),
     ],
 )
