@@ -131,8 +131,11 @@ def _earlier(job: Job, listed: list[RemoteObject]) -> list[RemoteObject]:
     """Return what an earlier attempt has made of this very recording, though a list had proven that it did not.
 
     It is paid for; with it the job need not be sent once more. But it waits until the present attempt is proven
-    absent: one that may still arrive keeps its place, and would be left behind by a batch that ended without it.
+    absent: one that may still arrive keeps its place, and would be left behind by a batch that ended without it. Not so
+    where an attempt failed and was deleted: a list may still show that one, as it was before.
     """
+    if job.forgiven or job.convert:
+        return []
     usable = (r for r in listed if _is_of_this_content(job, r))
     return sorted(usable, key=lambda remote: _worth(job, remote))[:1]
 

@@ -263,6 +263,15 @@ def test_what_an_earlier_attempt_made_waits_while_the_present_one_may_arrive(abs
     assert (events(judgement), judgement.extras, judgement.foreign.stored) == ([], [], 1)
 
 
+@pytest.mark.parametrize("fact", ["forgiven", "convert"])
+def test_what_an_earlier_attempt_made_is_not_adopted_where_one_failed_and_was_deleted(fact: str) -> None:
+    """An old list shows that one as it was before it failed; with it the job would wait for what is gone."""
+    old = listed(PROCESSING, "old", reference=reference(attempt=1))
+    judgement = look(a_job(State.UNCERTAIN, **{fact: 1}), old)
+    assert events(judgement) == []
+    assert [extra.id for extra in judgement.extras] == ["old"]
+
+
 @pytest.mark.parametrize("state", sorted(HELD_STATES - {State.UPLOADING, State.SEALED}))
 def test_an_object_of_an_earlier_attempt_is_only_deleted_beside_the_present_one(state: State) -> None:
     """A late arrival, after the job was sent again."""

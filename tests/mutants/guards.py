@@ -8,6 +8,15 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
+class Edit:
+    """A few words, and what stands there instead."""
+
+    path: str  #: below the repository
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, slots=True)
 class Mutant:
     """One guard, broken."""
 
@@ -15,8 +24,15 @@ class Mutant:
     path: str  #: below the repository
     before: str
     after: str
-    hunter: str = ""  #: the test that finds it, where a second guard hides it from the simulation
+    hunter: str = ""  #: the test that finds it, as pytest names it, where the simulation cannot
     nights: int = 12  #: within how many it was found when it was last hunted, roundly
+    also: Edit | None = None  #: a second guard that would hide it
+
+    @property
+    def edits(self) -> tuple[Edit, ...]:
+        """Return everything that is broken."""
+        first = Edit(self.path, self.before, self.after)
+        return (first, self.also) if self.also else (first,)
 
 
 MUTANTS = (
@@ -50,7 +66,7 @@ MUTANTS = (
         "batcher/judgement.py",
         "    if not scene.survey.complete or scene.began < earliest:\n",
         "    if scene.began < earliest:\n",
-        hunter="tests/test_judgement.py",  # two such lists, settled and a minute apart, are too rare for a night
+        nights=50,
     ),
     Mutant(
         "deletes the remote copy before the transcript is committed",
@@ -121,14 +137,13 @@ MUTANTS = (
         "batcher/policy.py",
         "        room = self.limits.load().minus(self.foreign).minus(reserve)\n",
         "        room = self.limits.load().minus(reserve)\n",
-        hunter="tests/test_policy.py",  # the service refuses then, which costs nothing but time
+        nights=50,
     ),
     Mutant(
         "decides about room on a list of any age",
         "batcher/policy.py",
         "        return self.began is not None and now - self.began <= self.fresh_ms\n",
         "        return self.known\n",
-        hunter="tests/test_policy.py",  # likewise
     ),
     Mutant(
         "touches what is not ours",
@@ -143,21 +158,21 @@ MUTANTS = (
         "batcher/store/admission.py",
         "    shared = _compare_shared(ledger, candidates)\n",
         "    shared = set[int]()\n",
-        hunter="tests/test_store_admission.py",  # the seal compares once more
+        nights=50,
     ),
     Mutant(
         "does not ask at the seal whether the audio is known",
         "batcher/stages/upload.py",
         "        if job.digest is None and await",
         "        if False and await",
-        hunter="tests/test_engine.py",  # the recording that had it must have changed since
+        nights=100,
     ),
     Mutant(
         "keeps a job sealed that goes once more",
         "batcher/stages/collect.py",
         '"remote": None, "sealed_at": None, ',
         '"remote": None, ',
-        hunter="tests/test_engine_rest.py",  # a list from before the deletion must come late
+        nights=50,
     ),
     Mutant(
         "does not look for a job with the same audio under way",
@@ -185,14 +200,12 @@ MUTANTS = (
         "            await self._context.service.delete(job.remote)\n",
         "            try:\n                await self._context.service.delete(job.remote)\n"
         "            except ServiceError:\n                pass\n",
-        hunter="tests/test_faults_service.py",  # the last look finds what was left
     ),
     Mutant(
         "deletes bare audio that may still be used",
         "batcher/judgement.py",
         "    return _is_bare(remote) and _is_of(job, remote)\n",
         "    return False\n",
-        hunter="tests/test_judgement.py",  # its job is then sent again, which costs time
     ),
     Mutant(
         "leaves bare audio lying at the service",
@@ -205,7 +218,6 @@ MUTANTS = (
         "batcher/stages/poll.py",
         "        context.lingering = context.service.bare_uploads and began < outlook.loose\n",
         "        context.lingering = False\n",
-        hunter="tests/test_engine_rest.py",  # it must show up late, and be the last
     ),
     Mutant(
         "counts neither files nor bytes",
@@ -234,12 +246,6 @@ MUTANTS = (
         nights=150,
     ),
     Mutant(
-        "seals only after the service has answered",
-        "batcher/service/simulated.py",
-        "            await seal()\n            await self._travel(Call.SUBMIT)\n",
-        "            await self._travel(Call.SUBMIT)\n",
-    ),
-    Mutant(
         "keeps a transcript under any audio of the same options",
         "batcher/store/admission.py",
         '_TRANSCRIPT = "SELECT id FROM transcript WHERE digest = ? AND options = ?"\n',
@@ -250,6 +256,154 @@ MUTANTS = (
         "batcher/stages/upload.py",
         "        if job.digest not in (None, digest):\n",
         "        if job.digest not in (None, digest) and job.id < 0:\n",
-        hunter="tests/test_engine.py",  # the reading itself compares size and time
+        nights=25,
+    ),
+    Mutant(
+        "takes a look that missed a job before it moved for one of the two",
+        "batcher/judgement.py",
+        "    if job.absent_at is None or job.absent_at < earliest:  #",
+        "    if job.absent_at is None:  #",
+        nights=60,
+    ),
+    Mutant(
+        "goes by the times of a clock that was set since",
+        "batcher/store/claim.py",
+        "    if origin.same(Origin(boot, at)):\n",
+        "    if origin.same(Origin(boot, at)) or boot:\n",
+    ),
+    Mutant(
+        "takes a list of several pages for whole that our own changes crossed",
+        "batcher/service/rest_listing.py",
+        "        self.sound = self.sound and not (self.pages > 1 and crossed)\n",
+        "",
+        nights=100,
+    ),
+    Mutant(
+        "does not hold a list of several pages against the service's count",
+        "batcher/service/rest_listing.py",
+        "            self.sound = self.sound and counts.public_api - crossed <= number <= counts.total + crossed\n",
+        "",
+        nights=100,
+    ),
+    Mutant(
+        "sends the twins of what the service has failed",
+        "batcher/store/jobs.py",
+        "        if cause in _SHARED_CAUSES:\n",
+        "        if cause in ():\n",
+    ),
+    Mutant(
+        "leaves no room for one when its share is small",
+        "batcher/policy.py",
+        "min(room.pending, ceil(self.limits.pending * self._share(now))))",
+        "min(room.pending, int(self.limits.pending * self._share(now))))",
+        # It comes back by itself, after ten minutes or so: less than the nights take for a standstill.
+        hunter="tests/test_policy.py::test_our_share_is_held_and_then_recovers_within_ten_minutes",
+    ),
+    Mutant(
+        "claims one more than there is room for",
+        "batcher/store/claim.py",
+        "        lacking = job.load.lacking(free)\n        if lacking:\n",
+        "        lacking = job.load.lacking(free)\n        if lacking and (claimed or min(free.pending, free.stored) < 0):\n",
+    ),
+    Mutant(
+        "deletes the audio before its transcription",
+        "batcher/service/rest.py",
+        "        if transcription:\n"
+        "            await self._remove(self._client.stt.delete, transcription, self._listing.transcriptions)\n"
+        '            reach("transcription-deleted")\n'
+        "        if file:\n"
+        "            await self._remove(self._client.files.delete, file, self._listing.files)\n",
+        "        if file:\n"
+        "            await self._remove(self._client.files.delete, file, self._listing.files)\n"
+        "        if transcription:\n"
+        "            await self._remove(self._client.stt.delete, transcription, self._listing.transcriptions)\n",
+    ),
+    Mutant(
+        "judges a job by a list that was begun before it moved",
+        "batcher/judgement.py",
+        "    if job.since >= scene.began:\n        return  #",
+        "    if job.since < 0:\n        return  #",
+        nights=50,
+    ),
+    Mutant(
+        "sends again by itself what the service has failed",
+        "batcher/store/admission.py",
+        "_FREE_TO_RETRY = (Cause.SOURCE, Cause.OUTPUT)\n",
+        "_FREE_TO_RETRY = (Cause.SOURCE, Cause.OUTPUT, Cause.SERVICE)\n",
+    ),
+    Mutant(
+        "does not adopt what showed up after it was proven absent",
+        "batcher/judgement.py",
+        "    late = remote.reference == job.reference and job.sealed_at is not None\n",
+        "    late = False\n",
+    ),
+    Mutant(
+        "leaves what failed of jobs that hold nothing",
+        "batcher/judgement.py",
+        "    judgement.extras += [r for r in listed if r not in usable[:1]]\n",
+        "    judgement.extras += [r for r in listed if r not in usable[:1] and r.status is not RemoteStatus.FAILED]\n",
+        nights=30,
+    ),
+    Mutant(
+        "ends over a list that may have missed something",
+        "batcher/stages/poll.py",
+        "        if not complete or not context.scanned.is_set():\n",
+        "        if not context.scanned.is_set():\n",
+        # At the end lists have one page, which cannot miss anything, unless others hold many things.
+        hunter="tests/test_engine_end.py::test_a_list_that_may_have_missed_something_does_not_end_a_run",
+    ),
+    Mutant(
+        "ends before it has looked once more",
+        "batcher/stages/poll.py",
+        "            context.finished.set()\n",
+        "            context.finished.set()\n"
+        "        elif context.scanned.is_set() and not outlook.unfinished:\n            context.finished.set()\n",
+    ),
+    Mutant(
+        "takes recordings of one size for twins",
+        "batcher/store/admission.py",
+        "    SELECT id FROM job WHERE digest = :digest AND options = :options AND id <> :id\n      AND state IN (",
+        "    SELECT id FROM job WHERE (digest = :digest OR size = (SELECT size FROM job WHERE id = :id))\n"
+        "      AND digest NOTNULL AND options = :options AND id <> :id\n      AND state IN (",
+    ),
+    Mutant(
+        "gives a twin any transcript there is",
+        "batcher/store/jobs.py",
+        '        facts = {"transcript": transcript, "twin_of": None, "not_before": 0}\n',
+        '        facts = {"transcript": 1, "twin_of": None, "not_before": 0}\n',
+    ),
+    Mutant(
+        "seals only after the service has answered (gRPC)",
+        "batcher/service/grpc.py",
+        "            await self._seal()\n            self.verb = Verb.SUBMIT_SEALED\n",
+        "            self.verb = Verb.SUBMIT_SEALED\n",
+        # The nights have a service of their own in place of this one: the suite of all services, over a real socket.
+        hunter="tests/test_conformance.py::TestGrpc::test_a_lost_answer_after_the_seal_is_uncertain",
+        also=Edit(
+            "batcher/service/grpc.py",
+            "                return await self._file_id(call, upload)\n",
+            "                remote = await self._file_id(call, upload)\n                await seal()\n"
+            "                return remote\n",
+        ),
+    ),
+    Mutant(
+        "takes an answer that was lost after the seal for a failure before it (gRPC)",
+        "batcher/service/grpc.py",
+        "            self.verb = Verb.SUBMIT_SEALED\n",
+        "",
+        hunter="tests/test_conformance.py::TestGrpc::test_a_lost_answer_after_the_seal_is_uncertain",  # likewise
+    ),
+    Mutant(
+        "seals only after the service has answered (REST)",
+        "batcher/service/rest.py",
+        "            await self._client.turn_to_create()  # before the seal: who only waits has sent nothing yet\n"
+        "            await seal()\n",
+        "            await self._client.turn_to_create()  # before the seal: who only waits has sent nothing yet\n",
+        also=Edit(
+            "batcher/service/rest.py",
+            "            return await self._create(submission, config, file)\n        except ServiceError as error:\n",
+            "            remote = await self._create(submission, config, file)\n            await seal()\n"
+            "            return remote\n        except ServiceError as error:\n",
+        ),
     ),
 )

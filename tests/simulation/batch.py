@@ -3,7 +3,7 @@
 import hashlib
 import math
 import sqlite3
-from collections import Counter
+from collections import Counter, deque
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,8 +16,10 @@ from batcher.model import Limits
 from batcher.options import Options
 from batcher.stages.context import Plan
 from batcher.states import State
+from batcher.store.table import Move
 from tests.simulation.life import End, Life, draw_end
-from tests.simulation.moods import MARKS
+from tests.simulation.looks import Look
+from tests.simulation.moods import MARKS, ONCE
 from tests.simulation.world import File, World
 
 if TYPE_CHECKING:
@@ -46,6 +48,7 @@ class Batch:
         self.looked = -math.inf  #: when the latest survey that was answered began
         self.look_took = 0.0  #: and how many seconds it took
         self.ended = False
+        self.in_doubt = False  #: the latest life was killed because an answer had been lost
         self.skew_ms = 0
         self.announced: Limits = night.story.limits  #: what batcher is told
         self.states: dict[int, State] = {}
@@ -56,7 +59,10 @@ class Batch:
         self.touched: dict[bytes, float] = {}  #: recordings that changed, vanished or were denied, and when last
         self.claims: dict[tuple[int, int], int] = {}  #: when each attempt of a job was claimed, by the service's clock
         self.looks: list[tuple[int, int]] = []  #: complete surveys, as when they began and were answered, by the same
+        self.lists: deque[Look] = deque(maxlen=2)  #: the latest that the present life got, complete or not
+        self.parted: Move | None = None  #: the latest move of a job that carries no twins any more
         self.versions: dict[tuple[bytes, int], bytes] = {}
+        self.rewritten: dict[tuple[bytes, int], list[bytes]] = {}  #: what some of them were before, unnoticeably
         for number in range(recordings):
             self.put(f"/in/{number:03}.wav".encode(), self._content())
 
@@ -70,7 +76,11 @@ class Batch:
         scarce = (self.night.story.limits.bytes or math.inf) <= SCARCE_BYTES
         content, kind = chance.randbytes(size * 40 if scarce and size <= 5_000 else size), chance.random()
         copied = chance.choice(list(self.versions.values())) if self.versions else content
+        if "twins" in self.night.story.kinds and self.versions and self.dice.stream("twins").random() < 0.4:
+            return self.dice.stream("twins").choice(list(self.versions.values())[-6:])
         mark = chance.choice(MARKS) if "failures" in self.night.story.kinds else b""
+        if "hindsight" in self.night.story.kinds:
+            mark = ONCE
         if kind < 0.1:
             return copied
         return b"bad" + content if kind < 0.15 else mark + content if kind < 0.3 else content
@@ -82,6 +92,19 @@ class Batch:
         self.versions[path, mtime_ns] = content
         self.world.files[path] = File(content, mtime_ns)
         self.night.moods.learn(content)
+
+    def rewrite(self, path: bytes, content: bytes) -> None:
+        """Put other sound into a recording so that neither its size nor its time tells."""
+        file = self.world.files[path]
+        assert len(content) == len(file.content)
+        self.rewritten.setdefault((path, file.mtime_ns), []).append(file.content)
+        self.versions[path, file.mtime_ns] = content
+        self.world.files[path] = File(content, file.mtime_ns, file.denied)
+
+    def content(self, path: bytes, mtime_ns: int, digest: bytes | None) -> bytes | None:
+        """Return what a version of a recording was: with this digest, when it was rewritten meanwhile."""
+        earlier = (each for each in self.rewritten.get((path, mtime_ns), ()) if digest_of(each) == digest)
+        return next(earlier, self.versions.get((path, mtime_ns)))
 
     def plan(self) -> Plan:
         """Return what the next run is to do."""
@@ -103,14 +126,19 @@ class Batch:
         kinds = self.night.story.kinds
         end = draw_end(self.dice.stream("ends"), len(self.versions), stops="stops" in kinds)
         apart = self.dice.stream("stranded")
-        return End("stranded", apart.randrange(10, 3_000)) if "stranded" in kinds and apart.random() < 0.5 else end
+        if "stranded" in kinds and apart.random() < 0.5:
+            end = End("stranded", apart.randrange(10, 3_000))
+        doubt = self.dice.stream("doubts")
+        return End("doubt", doubt.randrange(1, 3)) if "doubt" in kinds and doubt.random() < 0.7 else end
 
     async def one_life(self, end: End | None = None) -> str:
         """Run batcher once, and return how that ended. `end` says how it is to end before its time."""
         self.life = Life(self, None if self.night.weather.calm else end)
+        self.lists.clear()
         self.began, self.began_ms = anyio.current_time(), self.night.world.now()
         self.night.note(f"{self.name} starts, its clock {self.skew_ms / 1000:+.0f} s")
         how = await self.life.run()
+        self.in_doubt = how == "killed" and self.life.in_doubt
         self.night.note(f"{self.name} {how}")
         self.life = None
         return how
@@ -121,6 +149,10 @@ class Batch:
         pause, jump = chance.choice((0.0, 5.0, 5.0, 100.0, 600.0, 4_000.0)), chance.random()
         if "clock" in self.night.story.kinds and jump < 0.8:
             self.skew_ms = int(chance.choice((-1, 1)) * jump**4 * 5 * HOUR_MS)
+        if self.in_doubt:
+            doubt = self.dice.stream("doubts")
+            self.skew_ms += int(doubt.choice((-1, 1, 1, 1)) * doubt.uniform(0.5, 2) * self.night.story.settle_s * 1000)
+            return doubt.uniform(0, 5)
         return pause
 
     def resume(self, conn: sqlite3.Connection) -> None:

@@ -42,7 +42,7 @@ def _check_jobs(night: "Night", batch: Batch) -> None:
 
 def _check_job(night: "Night", batch: Batch, row: Row) -> None:
     job, path, size, mtime_ns, state, digest, output, cause, reason = row
-    content = batch.versions.get((path, mtime_ns))
+    content = batch.content(path, mtime_ns, digest)
     if content is None or len(content) != size:
         night.violated(f"job {job} knows a recording that never was")
         return
@@ -128,6 +128,9 @@ def _check_history(night: "Night", batch: Batch) -> None:
 
 def _check_service(night: "Night") -> None:
     account = night.account
+    twice = sum(number for code, number in account.tally.refusals.items() if code.lower().endswith("not_found"))
+    if "plain" in night.story.kinds and twice and not account.knobs.rest.cascade:
+        night.violated(f"{twice} calls for what was deleted already, though no call failed")
     left = [*account.files, *(account.jobs if isinstance(account, RestAccount) else ())]
     for item in left:
         if not item.foreign:

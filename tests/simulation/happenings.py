@@ -3,20 +3,30 @@
 Each happening is a generator: it acts, and yields for how many seconds it then does nothing.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
 from random import Random
 from typing import TYPE_CHECKING
 
 import anyio
 
 from batcher.emulator.knobs import Load
+from batcher.emulator.objects import File
 from batcher.emulator.rest_account import RestAccount
+from batcher.emulator.rest_objects import RestJob
 from batcher.model import Limits
+from batcher.reference import parse
 from batcher.requests import Request
+from batcher.states import Event
+from batcher.store.table import Move
 from tests.simulation.batch import Batch
+from tests.simulation.moods import MARKS
 
 if TYPE_CHECKING:
     from tests.simulation.night import Night
+
+GAP_SECONDS = 120  #: for how long at most something is left out of lists, should none be answered
 
 Happening = Callable[["Night", Random], Iterator[float]]
 
@@ -203,6 +213,103 @@ def _money(night: "Night", chance: Random) -> Iterator[float]:
         night.account.balance_exhausted = False
 
 
+def _twins(night: "Night", chance: Random) -> Iterator[float]:
+    """Recordings are copied, moved and put in each other's place; some are changed without a trace."""
+    while True:
+        yield chance.expovariate(1 / 40)
+        batch = chance.choice(night.batches)
+        path = chance.choice(sorted(batch.world.files) or [b""])
+        if path:
+            act = chance.choice((_copy, _rotate, _rewrite, _rewrite))
+            act(batch, path, chance)
+            night.happened[f"file {act.__name__.strip('_')}"] += 1
+
+
+def _copy(batch: Batch, path: bytes, _chance: Random) -> None:
+    """Write a copy of a recording under a new name."""
+    new = f"/in/copy-{len(batch.versions):03}.wav".encode()
+    batch.touched[new] = batch.night.world.read()
+    batch.put(new, batch.world.files[path].content)
+
+
+def _rotate(batch: Batch, path: bytes, chance: Random) -> None:
+    """Move a recording to a new name, and write another one under its old name."""
+    _copy(batch, path, chance)
+    batch.touched[path] = batch.night.world.read()
+    batch.put(path)
+
+
+def _rewrite(batch: Batch, path: bytes, chance: Random) -> None:
+    """Change the sound of a recording that has a twin, if there is one, but neither its size nor its time."""
+    contents = Counter(file.content for file in batch.world.files.values())
+    paths = [each for each, file in sorted(batch.world.files.items()) if _may_be_rewritten(file.content, contents)]
+    if paths:
+        path = chance.choice(paths)
+        batch.touched[path] = batch.night.world.read()
+        batch.rewrite(path, chance.randbytes(len(batch.world.files[path].content)))
+
+
+def _may_be_rewritten(content: bytes, contents: Counter[bytes]) -> bool:
+    """Tell a recording with a twin that batcher and the service take for what it is."""
+    return contents[content] > 1 and not content.startswith((b"bad", *MARKS))
+
+
+def _gap(night: "Night", chance: Random) -> Iterator[float]:
+    """A part of the service fails: what it holds is missing in a list, then all of it is away, and so once more.
+
+    In one list each time, so that nobody may take it for gone. The service goes away when batcher has just seen it
+    completed, and has not fetched it yet.
+    """
+    settle_s = night.story.settle_s
+    while True:
+        yield chance.uniform(20, 200)
+        item = _settled(night, chance, settle_s)
+        if item is None:
+            continue
+        yield from _hide(night, item)
+        if item.ended is None:
+            night.account.finish(item.id)
+        night.ambush = partial(_strike_when_completed, reference=item.reference)
+        yield settle_s
+        night.ambush = _nothing
+        outage = night.weather.outage()
+        if outage is not None:
+            night.happened["gap before an outage"] += 1
+            yield max(0.0, outage[1] - night.world.read() - 1)
+            yield from _hide(night, item)
+
+
+def _settled(night: "Night", chance: Random, settle_s: float) -> File | RestJob | None:
+    """Return something of ours that is at work and has been there for so long that two lists without it prove it gone."""
+    account, old = night.account, night.world.now() - settle_s * 1000
+    items: list[File | RestJob] = [*(account.jobs if isinstance(account, RestAccount) else account.files)]
+    at_work = [each for each in items if not each.foreign and each.ended is None and each.visible < old]
+    return chance.choice(at_work) if at_work else None
+
+
+def _hide(night: "Night", item: File | RestJob) -> Iterator[float]:
+    """Leave something out of the next list that is answered."""
+    night.oracle.hide(item)
+    night.happened["gap in a list"] += 1
+    for _ in range(GAP_SECONDS):
+        if item.id not in night.oracle.hidden:
+            break
+        yield 1.0
+    night.oracle.show_all()
+
+
+def _strike_when_completed(batch: Batch, move: Move, reference: str) -> None:
+    """Let the service go away as soon as a job is known to be completed."""
+    known = parse(reference)
+    assert known is not None
+    if move.event is Event.COMPLETED and (batch.id, move.job) == (known.batch, known.job):
+        batch.night.weather.strike(batch.night.story.settle_s + 60.0)
+
+
+def _nothing(_batch: Batch, _move: Move) -> None:
+    """Wait for nothing."""
+
+
 def _told(night: "Night", chance: Random) -> Iterator[float]:
     return _quota(night, chance, announced=True)
 
@@ -222,6 +329,8 @@ HAPPENINGS: dict[str, Happening] = {
     "suspend": _suspend,
     "requests": _requests,
     "money": _money,
+    "twins": _twins,
+    "gap": _gap,
 }
 
 __all__ = ["HAPPENINGS", "happen", "settle_down"]

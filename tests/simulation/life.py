@@ -20,9 +20,11 @@ from batcher.model import Survey, Transcript
 from batcher.service import Seal, Service, Submission, rest_listing
 from batcher.service.simulated import open_simulated
 from batcher.stages import runner
-from batcher.store.db import Database, T, Work, open_inline
+from batcher.store.db import Database, Runner, T, Work, open_inline
 from batcher.store.table import Table
+from tests.simulation.looks import Look
 from tests.simulation.rest import Wire, open_client
+from tests.simulation.torn import TornPages
 from tests.simulation.virtual import running_loop
 from tests.simulation.world import Killed, SimulatedDisk, World
 
@@ -35,6 +37,7 @@ WHO: ContextVar["Life | None"] = ContextVar("who", default=None)
 LEAVING_SECONDS = DRAIN_SECONDS + 10  #: how long a stopped run may take to end
 SECOND_SIGNAL = 5.0
 STRANDED_SECONDS = 60.0  #: for how long at most a process knows the outage in which it is killed
+DOUBT_SECONDS = 10.0  #: for how long at most a process that is to be killed in doubt knows that an answer was lost
 LONGEST_OUTAGE = 2 * 3600.0
 
 
@@ -42,8 +45,8 @@ LONGEST_OUTAGE = 2 * 3600.0
 class End:
     """How a life is to end before its time: after so many named points, or so many steps of the loop."""
 
-    how: str  #: `point`, `await`, `stop`, `stop twice`, `stranded`
-    count: int
+    how: str  #: `point`, `await`, `stop`, `stop twice`, `stranded`, `doubt`
+    count: int  #: of points, steps, or for `doubt` answers that were lost
 
 
 def draw_end(chance: Random, recordings: int, *, stops: bool) -> End:
@@ -79,10 +82,12 @@ class Life:
         self.dead = False
         self.stopped_at: float | None = None
         self.engine: Engine | None = None
+        self.in_doubt = False  #: it is to be killed, because an answer was lost
         self.sending: list[anyio.CancelScope] = []  #: uploads under way, as they were begun
         self._night = batch.night
         self._end = end
         self._points = end.count if end is not None and end.how == "point" else None
+        self._doubts = end.count if end is not None and end.how == "doubt" else None
         self._scope = anyio.CancelScope()
 
     async def run(self) -> str:
@@ -95,7 +100,8 @@ class Life:
                 self.batch.resume(conn)
                 fills = "full" in self._night.story.kinds
                 disk = _Refusing(conn, self.batch.world) if fills else conn
-                how = await self._work(_Mortal(disk, database._run, self))
+                run = self._sluggish(database._run) if "sluggish" in self._night.story.kinds else database._run
+                how = await self._work(_Mortal(disk, run, self))
         except BaseException:
             if not self.dead:
                 raise
@@ -104,7 +110,7 @@ class Life:
     async def _work(self, database: Database) -> str:
         batch, night = self.batch, self._night
         clock = Skewed(night.world, batch.skew_ms)
-        if self._end is not None and self._end.how != "point":
+        if self._end is not None and self._end.how not in ("point", "doubt"):
             running_loop().after_steps(self._end.count, self._time_up)
         try:
             async with self._open() as service:
@@ -120,6 +126,18 @@ class Life:
                 return self._judge(await self.engine.run())
         except MachineRefuses as error:
             return self._judge(error)
+
+    def _sluggish(self, run: Runner[None]) -> Runner[None]:
+        """Return what runs a commit on a disk that takes its time for it; others wait meanwhile, and go together."""
+        chance = self.batch.dice.stream("sluggish")
+        longest = chance.choice((0.02, 0.2, 2.0))
+
+        async def commit(work: Callable[[], None]) -> None:
+            await anyio.sleep(chance.uniform(0, longest))
+            self.alive()
+            await run(work)
+
+        return commit
 
     @asynccontextmanager
     async def _open(self) -> AsyncIterator[Service]:
@@ -169,6 +187,15 @@ class Life:
         if self.dead:
             raise Killed
 
+    def doubt(self) -> None:
+        """An answer was lost: die soon, if it is time."""
+        if self._doubts is not None:
+            self._doubts -= 1
+            if self._doubts == 0:
+                self.in_doubt = True
+                delay = self.batch.dice.stream("doubt").uniform(0, DOUBT_SECONDS)
+                running_loop().call_later(delay, self._die, "in doubt")
+
     def _time_up(self) -> None:
         assert self._end is not None
         if self.batch.life is not self or self.dead or self.engine is None:
@@ -212,7 +239,7 @@ class Life:
 class _Mortal(Database):
     """The database of a process that may be gone: then nothing is written any more."""
 
-    def __init__(self, conn: "sqlite3.Connection | _Refusing", run: object, life: Life) -> None:
+    def __init__(self, conn: "sqlite3.Connection | _Refusing", run: Runner[None], life: Life) -> None:
         super().__init__(conn, run)  # type: ignore[arg-type]
         self._life = life
 
@@ -281,6 +308,7 @@ class _Line:
         survey = await self._service.survey(thorough=thorough)
         batch.looked, batch.look_took = since, anyio.current_time() - since
         night.oracle.answered()
+        batch.lists.append(Look(began, night.world.now(), survey.objects))
         if survey.complete:
             batch.looks.append((began, night.world.now()))
         return survey
@@ -301,11 +329,20 @@ class _MortalWire(httpx.AsyncBaseTransport):
 
     def __init__(self, wire: Wire, life: Life) -> None:
         self._wire, self._life = wire, life
+        story, settle_s = life.batch.night.story, life.batch.night.story.settle_s
+        chance = life.batch.dice.stream("torn")
+        # What another batcher changes may hide from the count that a page is lost.
+        lossy = chance.random() < 0.75 and not story.second
+        self._pages = TornPages(settle_s + 200, lossy=lossy) if "torn" in story.kinds else None
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send, unless the process is gone."""
         self._life.alive()
-        return await self._wire.handle_async_request(request)
+        if self._pages is None or self._life.batch.night.weather.calm:
+            return await self._wire.handle_async_request(request)
+        with self._pages.crossing(request):
+            response = await self._wire.handle_async_request(request)
+        return self._pages.torn(request, response)
 
 
 @contextmanager

@@ -1,6 +1,8 @@
 """One night from one seed: recordings, faults, other people, kills; and what must hold, all night and at dawn."""
 
+import traceback
 from collections import Counter
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -8,6 +10,7 @@ from pathlib import Path
 import anyio
 from anyio.abc import TaskGroup
 
+import batcher
 from batcher.clock import Dice
 from batcher.emulator.account import Account
 from batcher.emulator.core import Core
@@ -16,6 +19,7 @@ from batcher.emulator.rest_account import RestAccount
 from batcher.model import Limits
 from batcher.service.rest import politeness
 from batcher.service.rest_listing import PAGE
+from batcher.store.table import Move
 from tests.simulation.batch import Batch
 from tests.simulation.dawn import check_dawn
 from tests.simulation.happenings import HAPPENINGS, happen, settle_down
@@ -27,10 +31,12 @@ from tests.simulation.oracle import Oracle
 from tests.simulation.quota import Quota
 from tests.simulation.rest import POLL_SECONDS, Wire, open_face
 from tests.simulation.story import Story
-from tests.simulation.virtual import run_virtually, running_loop
+from tests.simulation.virtual import Deadlock, run_virtually, running_loop
 from tests.simulation.weather import Weather, draw_pace
 from tests.simulation.world import World
 
+HERE = Path(__file__).parent
+PRODUCT = Path(batcher.__file__).parent
 HOUR = 3600.0
 LIVE_SECONDS = 6 * HOUR  #: after the turmoil everything must be over within so long
 
@@ -43,6 +49,7 @@ class Night:
         self.key = "night"
         self.trace: list[str] = []
         self.violations: list[str] = []
+        self.broken = ""  #: an error of the simulation itself: such a night proves nothing
         self.kills: Counter[str] = Counter()
         self.happened: Counter[str] = Counter()
         self.losses = self.leaked = 0
@@ -52,6 +59,7 @@ class Night:
         self.wire: Wire | None = None
         self.foreign: list[str] = []  #: ids of what other clients hold
         self.owners: dict[str, Batch] = {}  #: by the batch's id
+        self.ambush: Callable[[Batch, Move], None] = lambda _batch, _move: None  #: waits for a move in order to strike
         self.morning: Morning | None = None  #: when the night is over and everything should be
         self._draw()
         self.oracle = Oracle(self)
@@ -68,7 +76,7 @@ class Night:
         story, chance = self.story, self.dice.stream("knobs")
         self.horizon = chance.choice((0.2, 0.5, 1.0, 3.0)) * HOUR  #: when the turmoil ends
         self.patience, page = chance.choice((20.0, 60.0)), chance.choice((6, 40, PAGE))
-        self.page = page if "lists" in story.kinds else PAGE
+        self.page = 6 if "torn" in story.kinds else page if "lists" in story.kinds else PAGE
         self.weather = Weather(story, self.dice, self.world, self.horizon)
         self.pace = draw_pace(self.dice)
         minute, own = chance.choice((60, 120, 300, 600)), chance.random() < 0.5
@@ -76,14 +84,15 @@ class Night:
         self.own_budget = budget if own else 0  #: what batcher itself keeps to; 0: it learns from refusals
         self.poll_seconds = politeness(budget) if budget else POLL_SECONDS
         self.list_lag_ms = chance.choice((0, 500, 10_000)) if "lists" in story.kinds else 0
+        slow_ms = 20_000 if "torn" in story.kinds else 0  # what is in the lists has to be there for long
         knobs = Knobs(
             pending=story.limits.pending,
             stored=story.limits.stored,
             queue_ms=chance.choice((100, 3_000, 20_000)),
-            min_work_ms=chance.choice((100, 5_000)),
-            max_work_ms=chance.choice((5_000, 60_000, 120_000)),
+            min_work_ms=max(slow_ms, chance.choice((100, 5_000))),
+            max_work_ms=max(slow_ms, chance.choice((5_000, 60_000, 120_000))),
             speed=chance.choice((0.3, 1.0, 10.0)),
-            parallel=chance.choice((None, None, 2, 10)),
+            parallel=2 if slow_ms else chance.choice((None, None, 2, 10)),
             refuse_full="unguarded" not in story.kinds,
             refuse_after_bytes=chance.random() < 0.3,
             delete_while_transcribing=chance.random() < 0.2,
@@ -119,11 +128,17 @@ class Night:
             try:
                 run_virtually(self._main)
             except Exception as error:  # noqa: BLE001 - whatever it is: a run must not end in what nobody foresaw
-                self.violated(f"broke: {_innermost(error)!r}")
+                self._broke(_innermost(error))
         moment = self.world.moment = self.world.read()
         self.world.read = lambda: moment
         check_outages(self)
         check_dawn(self)
+
+    def _broke(self, error: Exception) -> None:
+        """Note the error that ended the night; it is the product's, or the simulation's own."""
+        self.violated(f"broke: {error!r}")
+        if not isinstance(error, Deadlock) and _raised_in(error).is_relative_to(HERE):
+            self.broken = f"{error!r}"
 
     async def _main(self) -> None:
         self.world.read = running_loop().time
@@ -196,3 +211,9 @@ def _innermost(error: Exception) -> Exception:
     while isinstance(error, ExceptionGroup):
         error = error.exceptions[0]
     return error
+
+
+def _raised_in(error: Exception) -> Path:
+    """Return the file of the product or of the simulation whose code an error came out of."""
+    files = [Path(frame.filename) for frame in traceback.extract_tb(error.__traceback__)]
+    return next((each for each in reversed(files) if each.is_relative_to(HERE) or each.is_relative_to(PRODUCT)), HERE)

@@ -11,9 +11,9 @@ from batcher.emulator.objects import Failure, File
 from batcher.emulator.rest_account import RestAccount
 from batcher.emulator.rest_objects import RestFile, RestJob
 from batcher.judgement import Settle
-from batcher.model import RemoteStatus
+from batcher.model import Cause, RemoteStatus
 from batcher.reference import Reference, parse
-from batcher.states import NEXT, PENDING_STATES, Event, State
+from batcher.states import FACTS, NEXT, PENDING_STATES, Event, State
 from batcher.store.table import Move
 from tests.simulation.batch import Batch
 from tests.simulation.life import WHO
@@ -26,6 +26,12 @@ Item = File | RestFile | RestJob
 
 #: States in which nobody has the transcript of what the job has at the service.
 _UNFETCHED = (State.UPLOADING, State.SEALED, State.UNCERTAIN, State.SUBMITTED, State.COMPLETED)
+_OPEN = tuple(state for state, facts in FACTS.items() if not facts.final)
+SLOW_SECONDS = 10.0  #: for how long at most a transaction waits for a slow disk
+FEW = 2  #: recordings that have not ended, when almost all is done
+#: States in which a job carries no twins any more, and why it may have failed so that its twins fail too.
+_PARTING = (State.NEW, State.FAILED, State.CANCELLED, State.SKIPPED)
+_VERDICTS = (Cause.REFUSED, Cause.SERVICE, Cause.VANISHED)
 
 
 @dataclass(slots=True)
@@ -57,8 +63,11 @@ class Oracle:
         self.lowered_at = -math.inf  #: when batcher was last told of other limits
         self.vanished: Counter[str] = Counter()  #: references of ours that somebody else deleted
         self.answers: list[float] = []  #: when listings were answered
+        self.hidden: dict[str, tuple[Item, int]] = {}  #: what the next list leaves out, and when it was first listed
         self._night = night
         self._by_item: dict[str, Paid] = {}
+        self._by_attempt: dict[tuple[str, int, int], Paid] = {}  #: by batch, job and attempt
+        self._users: dict[str, Paid] = {}  #: by the audio that they transcribe (REST)
 
     # The table.
 
@@ -79,6 +88,35 @@ class Oracle:
             batch.claims[move.job, move.attempt] = night.world.now()
             self._claimed(batch)
         self.recovered += move.event is Event.ADOPTED
+        if move.event is Event.ANSWER_LOST and batch.life is not None:
+            batch.life.doubt()
+        if move.event in (Event.CLEARED, Event.FORGIVEN):
+            self._cleared(batch, move)
+        if move.event is Event.RELEASED:
+            self._released(batch, move)
+        elif move.target in _PARTING and move.event is not Event.TWIN_FAILED:
+            batch.parted = move
+        night.weather.almost_done = sum(batch.counts[each] for each in _OPEN) <= FEW
+        night.ambush(batch, move)
+
+    def _cleared(self, batch: Batch, move: Move) -> None:
+        """Hold a job that claims to have nothing at the service any more against what is there."""
+        paid = self._by_attempt.get((batch.id, move.job, move.attempt))
+        if paid is None or paid.deleted or paid.vanished:
+            return
+        ((reference,),) = batch.rows("SELECT reference FROM job WHERE id = ?", move.job)
+        if reference == str(paid.reference):  # else it adopted what an earlier attempt had made
+            self._night.violated(f"job {move.job} counts as cleared, but {paid.reference} is at the service")
+
+    def _released(self, batch: Batch, move: Move) -> None:
+        """Hold a twin that goes its own way against how the job ended that it waited for (told just before it)."""
+        if batch.parted is None or batch.parted.target is not State.FAILED:
+            return
+        ((cause,),) = batch.rows("SELECT cause FROM job WHERE id = ?", batch.parted.job)
+        if cause in _VERDICTS:
+            self._night.violated(
+                f"job {move.job} goes on, though its audio has failed as job {batch.parted.job}: {cause}"
+            )
 
     def _claimed(self, batch: Batch) -> None:
         """Hold the claim against what batcher was told, at once or a moment ago."""
@@ -87,10 +125,21 @@ class Oracle:
         if not batch.id:
             batch.id = str(batch.rows("SELECT id FROM batch")[0][0])
             self._night.owners[batch.id] = batch
+        self._check_room(batch, now)
+
+    def _check_room(self, batch: Batch, now: float) -> None:
+        """Hold what counts as pending after a claim against the limit, less what others hold by the latest list."""
+        # Who waited for a slow disk decided a moment ago; otherwise a list may have been answered that is not applied.
+        slow = "sluggish" in self._night.story.kinds
+        looks = () if slow else batch.lists
+        if looks and all(look.stale(self._night.world.now()) for look in looks):
+            self._night.violated(f"{batch.name} claims a job, and its latest list is old: {', '.join(map(str, looks))}")
         pending = sum(batch.counts[state] for state in PENDING_STATES)
-        if pending > batch.announced.pending and now > self.lowered_at + 1:
+        others = min((look.others(batch.id) for look in looks), default=0)
+        if pending + others > batch.announced.pending and now > self.lowered_at + (SLOW_SECONDS if slow else 1):
             self._night.quota.over += 1
-            self._night.violated(f"{pending} jobs count as pending, {batch.announced.pending} are allowed")
+            allowed = f"{batch.announced.pending} are allowed"
+            self._night.violated(f"{pending} jobs and {others} of others count as pending, {allowed}")
 
     def check_stopped(self, batch: Batch) -> None:
         """Hold the table of a run that was stopped against what it was to leave behind."""
@@ -139,8 +188,11 @@ class Oracle:
             night.violated(f"accepted {reference}, but its job is {state} with attempt {attempt}")
         before = self.paid.setdefault((batch.id, item.audio.digest), [])
         self._check_paid(batch, reference, item, before)
-        self._by_item[item.id] = Paid(reference, item)
-        before.append(self._by_item[item.id])
+        paid = self._by_item[item.id] = Paid(reference, item)
+        self._by_attempt[batch.id, reference.job, reference.attempt] = paid
+        if isinstance(item, RestJob) and item.asked.file_id is not None:
+            self._users[item.asked.file_id] = paid
+        before.append(paid)
 
     def _check_paid(self, batch: Batch, reference: Reference, item: File | RestJob, before: list[Paid]) -> None:
         """Look for a reason why the same audio is sent again: the service failed it, lost it, or a person wished so."""
@@ -175,8 +227,9 @@ class Oracle:
         Bare audio is waited for a shorter time. What a list shows may be old.
         """
         promised = LATE_MS if isinstance(item, RestFile) else self._night.story.settle_s * 1000
-        listed = item.visible + self._night.list_lag_ms + STALE_MS
-        return item.visible - item.created > promised and all(began < listed for began, _ in looks)
+        _, visible = self.hidden.get(item.id, (item, item.visible))
+        listed = visible + self._night.list_lag_ms + STALE_MS
+        return visible - item.created > promised and all(began < listed for began, _ in looks)
 
     def _deleted(self, batch: Batch, reference: Reference, item: Item) -> None:
         caller, night = WHO.get(), self._night
@@ -186,14 +239,38 @@ class Oracle:
             night.morning.deleted.append(item)
         if caller is None or caller.batch is not batch:
             night.violated(f"{reference} was deleted by somebody else")
+        if isinstance(item, RestFile):
+            self._audio_deleted(item)
         paid = self._by_item.get(item.id)
         if paid is None or isinstance(item, RestFile):
             return
+        if item.ended is not None:
+            night.weather.recall(item.ended)
         paid.deleted, paid.given_up = True, state in (State.CANCELLING, State.CANCELLED)
         unfetched = item.status is RemoteStatus.COMPLETED and state in _UNFETCHED and attempt == reference.attempt
         if unfetched and not batch.has_transcript(item.audio.digest):
             night.violated(f"deleted before its transcript was committed: {reference}, the job is {state}")
 
+    def _audio_deleted(self, item: RestFile) -> None:
+        """Hold the deletion of audio against its transcription: that goes first, unless it was late beyond what is promised."""
+        user = self._users.get(item.id)
+        if user is None or user.deleted or user.vanished:
+            return
+        if user.item.visible - user.item.created <= self._night.story.settle_s * 1000:
+            self._night.violated(f"deleted the audio of {user.reference} before its transcription")
+
     def answered(self) -> None:
         """Take note of a listing that was answered."""
         self.answers.append(self._night.world.read())
+        self.show_all()
+
+    def hide(self, item: Item) -> None:
+        """Leave something out of lists until one is answered."""
+        self.hidden[item.id] = item, item.visible
+        item.visible = math.inf  # type: ignore[assignment]
+
+    def show_all(self) -> None:
+        """Let lists show again what was left out."""
+        for item, visible in self.hidden.values():
+            item.visible = visible
+        self.hidden.clear()

@@ -31,6 +31,8 @@ Item = File | RestFile | RestJob
 
 #: For so long a claim may still be one of before the limits were changed, or of a list that was begun before.
 MOMENT_MS = 1000
+SLOW_MS = 10_000  #: the same where the disk is slow
+LATEST = 200  #: so many looks are gone through for the one that a claim went by
 
 LOWERED = "limits lowered"
 CAME = "somebody came since the list"
@@ -62,6 +64,8 @@ class Quota:
         self._views: dict[str, View] = {}
         stale = STALE_MS if "lists" in night.story.kinds else 0
         self._behind = night.list_lag_ms + stale  #: how much older than its beginning what a list shows may be
+        #: How long ago what is heard of now may have been decided: a slow disk makes everybody wait.
+        self._ago = SLOW_MS if "sluggish" in night.story.kinds else 0
 
     # What batcher knows.
 
@@ -81,18 +85,19 @@ class Quota:
 
     def _claimed(self, batch: "Batch", view: View, now: int) -> None:
         """Note what a claim could know: the limits of this moment, and the list before it."""
-        while len(view.told) > 1 and view.told[1][0] < now - MOMENT_MS:
+        while len(view.told) > 1 and view.told[1][0] < now - MOMENT_MS - self._ago:
             view.told.popleft()
         view.limits = Load(*map(max, zip(*(astuple(limits) for _, limits in view.told), strict=True)))
         view.claimed, view.list_began = now, self._went_by(batch, now)
         age, took = self._night.world.read() - batch.looked, batch.look_took
-        if age > max(SURVEY_FRESH_MS / 1000, 2 * took) + MOMENT_MS / 1000:
+        if age > max(SURVEY_FRESH_MS / 1000, 2 * took) + (MOMENT_MS + self._ago) / 1000:
             self._wrong(f"{batch.name} claims by a list of {age:.0f} s ago")
 
     def _went_by(self, batch: "Batch", now: int) -> float:
         """Return when the list was begun that a claim of this instant went by; one that came just now may be too new."""
-        before = [began for began, answered in batch.looks[-3:] if answered < now and began >= batch.began_ms]
-        of_this_life = [began for began, _ in batch.looks[-3:] if began >= batch.began_ms]
+        of_this_life = [began for began, _ in batch.looks[-LATEST:] if began >= batch.began_ms]
+        answered = dict(batch.looks[-LATEST:])
+        before = [began for began in of_this_life if answered[began] < now - self._ago]
         return before[-1] if before else of_this_life[0] if of_this_life else -math.inf
 
     def _view(self, batch: "Batch") -> View:

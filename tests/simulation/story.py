@@ -37,9 +37,22 @@ LATER_KINDS: Mapping[str, float] = {
     "overdue": 0.06,  # some of what is late shows up only after the settle time: the written exception
     "stranded": 0.1,  # killed within a minute after the service went away for up to hours
     "unguarded": 0.25,  # the service only counts, and refuses nothing for a quota
+    "twins": 0.1,  # recordings of one content: copied, moved, put in each other's place, changed without a trace
+    "hindsight": 0.1,  # lists that show what was deleted as it was before it had ended
+    "straggler": 0.2,  # audio whose upload was lost when almost all was done shows up late (REST)
+    "doubt": 0.1,  # killed when an answer was just lost, and the clock is set by about the settle time
+    "torn": 0.2,  # lists of several pages that lack something (REST)
+    "gap": 0.1,  # something is in no list for a moment, and again after an outage
+    "sluggish": 0.1,  # a disk that takes its time for each commit
+    "narrow": 0.08,  # an account with room for one
+    "plain": 0.08,  # almost nothing goes wrong, so that nothing is excused
 }
-REST_ONLY = ("siblings", "budget")
+REST_ONLY = ("siblings", "budget", "straggler", "torn")
 GRPC_ONLY = ("torsos",)
+#: What may go wrong without a call that fails, an object that is deleted twice, or a refusal.
+HARMLESS = ("files", "failures", "twins", "requests", "sluggish", "narrow")
+#: What changes lists behind batcher's back: a page that is lost would not always show in the service's count.
+BLURRING = ("strangers", "retention", "late", "overdue", "straggler", "hindsight", "lists")
 REST_SHARE = 0.4  #: of the nights
 SHARED = 0.2  #: of the nights two batchers share the account
 
@@ -78,4 +91,23 @@ def random_story(seed: int, *, large: bool = False, shared: bool = False) -> Sto
     if api == "rest":
         files, size = chance.choice([None, pending, 2 * pending]), chance.choice([None, 2_000_000, 10_000_000])
         limits = replace(limits, files=files, bytes=size)
-    return Story(seed, max(5, recordings - second // 2), limits, tuple(kinds), ends, api, settle, second)
+    story = Story(seed, max(5, recordings - second // 2), limits, tuple(kinds), ends, api, settle, second)
+    return _fitted(story, apart)
+
+
+def _fitted(story: Story, chance: Random) -> Story:
+    """Return a night that fits the rarer of its kinds."""
+    if "plain" in story.kinds:
+        story = replace(story, kinds=("plain", *(kind for kind in story.kinds if kind in HARMLESS)), ends=0)
+    if "narrow" in story.kinds:
+        files = None if story.limits.files is None else chance.choice([1, 2])
+        limits = replace(story.limits, pending=1, stored=chance.choice([1, 1, 2]), files=files)
+        story = replace(story, recordings=min(story.recordings, 15), second=min(story.second, 5), limits=limits)
+    if "hindsight" in story.kinds:  # what matters is what has failed once, and waits in doubt about the room
+        story = replace(story, kinds=tuple(dict.fromkeys((*story.kinds, "failures", "bursts"))))
+    if "torn" in story.kinds:
+        # Many at once, so that lists have pages; and they are soon old enough to be taken for gone.
+        limits = replace(story.limits, pending=20, stored=40, files=None)
+        kinds = tuple(kind for kind in story.kinds if kind not in BLURRING)
+        story = replace(story, recordings=max(40, story.recordings), limits=limits, kinds=kinds, settle_s=120)
+    return story

@@ -24,6 +24,11 @@ class Weather:
         self.calls: Counter[float] = Counter()  #: of each outage, by when it began
         self.first_answers: dict[float, float] = {}  #: of each outage by its end: when the next listing was answered
         self.calm = False
+        self.almost_done = False  #: no more than a few recordings have not ended
+        self._recalled = 0  #: when something ended that was deleted since, UTC milliseconds
+        self._hindsight, self._straggler = "hindsight" in story.kinds, "straggler" in story.kinds
+        self._doubt = "doubt" in story.kinds
+        self._chance = dice.stream("weather later")
         self._world = world
         self._settle_ms = story.settle_s * 1000
         self._overdue, self._torsos = "overdue" in story.kinds, "torsos" in story.kinds
@@ -39,9 +44,24 @@ class Weather:
             return None
         outage = self.outage()
         if outage is None:
-            return self._otherwise(verb, self._plan.decide(verb))
+            return self._otherwise(verb, self._plan.decide(verb)) or self._later_kinds(verb)
         self.calls[outage[0]] += 1
         return Fault(Trouble.REFUSED) if self._refuses else Fault(Trouble.LOST_BEFORE)
+
+    def _later_kinds(self, verb: Call) -> Fault | None:
+        """Return what goes wrong only at the worst moment: a list from before something ended, a late last upload."""
+        age = self._world.now() - self._recalled + 1
+        if self._hindsight and verb in (Call.SURVEY, Call.FILES) and age < STALE_MS and self._chance.random() < 0.7:
+            return Fault(Trouble.STALE, ms=age)
+        if self._straggler and verb is Call.UPLOAD and self.almost_done and self._chance.random() < 0.4:
+            return Fault(Trouble.LATE, ms=self._chance.randrange(1_000, self._plan.spec.late_ms))
+        if self._doubt and verb is Call.SUBMIT and self._chance.random() < 0.05:
+            return Fault(Trouble.LATE, ms=int(self._chance.uniform(0.3, 0.8) * self._settle_ms))
+        return None
+
+    def recall(self, ended: int) -> None:
+        """Take note that something was deleted that had ended then: lists may go on showing it as it was before."""
+        self._recalled = ended
 
     def _otherwise(self, verb: Call, fault: Fault | None) -> Fault | None:
         """Return a fault as these nights have it: recordings are short here, and settle times differ."""

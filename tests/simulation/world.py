@@ -10,6 +10,7 @@ import anyio
 from batcher.clock import Origin
 from batcher.disk import Recording
 from batcher.errors import MachineRefuses, SourceChanged, SourceError
+from batcher.files import OutputError
 from batcher.model import Job
 from batcher.requests import Request
 from batcher.service import CHUNK_BYTES
@@ -150,7 +151,8 @@ class SimulatedDisk:
             self._alive()
             if self._world.refuses():
                 raise MachineRefuses("no space left on the disk")
-            assert replace or self._world.outputs.get(name, data) == data, f"{name} is in the way"
+            if not replace and self._world.outputs.get(name, data) != data:
+                raise OutputError(f"{name} is in the way")
             self._world.outputs[name] = data
 
     async def missing(self, outputs: Sequence[str]) -> list[str]:
