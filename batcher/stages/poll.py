@@ -87,7 +87,7 @@ class Poll:
         judgement, outlook = await context.table.transact(partial(_apply, scene=scene))
         reach("survey-applied")
         self._learn(judgement, scene)
-        if self._over(judgement, outlook, began, complete=seen.complete):
+        if self._over(judgement, outlook, began, complete=seen.complete) and not await self._asked_meanwhile():
             context.finished.set()
 
     def _must_be_thorough(self) -> bool:
@@ -166,6 +166,11 @@ class Poll:
             return False
         context.lingering = context.service.bare_uploads and began < outlook.loose
         return not context.lingering
+
+    async def _asked_meanwhile(self) -> bool:
+        """Tell whether a request of `retry` has left anything to do since this look was applied."""
+        context = self._context
+        return context.plan.admit and bool(await context.table.transact(survey.unfinished))
 
     async def _wait(self) -> None:
         """Wait until the next listing pays. Bells may shorten the wait, politeness bounds it from below."""

@@ -14,6 +14,7 @@ from batcher.clock import Dice
 from batcher.judgement import Settle
 from batcher.model import Limits
 from batcher.options import Options
+from batcher.shard import Shard
 from batcher.stages.context import Plan
 from batcher.states import State
 from batcher.store.table import Move
@@ -108,8 +109,18 @@ class Batch:
 
     def plan(self) -> Plan:
         """Return what the next run is to do."""
-        settle = Settle(self.night.story.settle_s * 1000)
-        return Plan(options=Options(), limits=self.announced, settle=settle, upload_concurrency=self.uploads)
+        story = self.night.story
+        shard = (
+            Shard(2 if self is self.night.batches[-1] else 1, 2) if story.second and "shards" in story.kinds else None
+        )
+        return Plan(
+            options=Options(),
+            limits=self.announced,
+            settle=Settle(story.settle_s * 1000),
+            upload_concurrency=self.uploads,
+            longest_first="longest" in story.kinds,
+            shard=shard,
+        )
 
     async def live(self) -> None:
         """Run batcher, killed, stopped and started again, until it ends by itself."""

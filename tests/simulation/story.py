@@ -46,6 +46,8 @@ LATER_KINDS: Mapping[str, float] = {
     "sluggish": 0.1,  # a disk that takes its time for each commit
     "narrow": 0.08,  # an account with room for one
     "plain": 0.08,  # almost nothing goes wrong, so that nothing is excused
+    "longest": 0.2,  # the longest recordings go first
+    "shards": 0.4,  # two batchers in one account are shards of one input
 }
 REST_ONLY = ("siblings", "budget", "straggler", "torn")
 GRPC_ONLY = ("torsos",)

@@ -56,6 +56,16 @@ REGRESSIONS = [
         settle_s=900,
         second=34,
     ),
+    Story(
+        56,
+        51,
+        Limits(100, 500, 100, 10_000_000),
+        ("clock", "suspend", "requests", "sluggish"),
+        ends=2,
+        api="rest",
+        settle_s=120,
+        second=7,
+    ),
 ]
 
 
