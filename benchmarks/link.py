@@ -2,7 +2,9 @@
 
 import math
 
-BURST_SECONDS = 0.005  #: in which a link may be ahead of its rate
+LEAST_WAIT_SECONDS = 0.005  #: shorter ones are saved up
+LATE_SECONDS = 0.02  #: a line goes on carrying, into the buffers on the way, while a sink waits for a processor
+IDLE_SECONDS = 0.1  #: for so long nothing came because nothing was sent: then nothing is saved up
 
 
 class Link:
@@ -14,6 +16,7 @@ class Link:
 
     def wait(self, received: int, now: float) -> float:
         """Return for how many seconds nothing more may be received; 0 is none."""
-        self._paid_until = max(self._paid_until, now - BURST_SECONDS) + received / self._rate
+        idle = now - self._paid_until > IDLE_SECONDS
+        self._paid_until = max(self._paid_until, now if idle else now - LATE_SECONDS) + received / self._rate
         wait = self._paid_until - now
-        return wait if wait > BURST_SECONDS else 0.0
+        return wait if wait > LEAST_WAIT_SECONDS else 0.0

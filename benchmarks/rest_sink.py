@@ -18,6 +18,7 @@ from benchmarks.gauges import cpu_seconds
 from benchmarks.link import Link
 
 BUFFER_BYTES = 1024 * 1024
+UPLOAD = "POST /v1/files"
 
 _FILE = {"filename": "recording", "size": 0, "created_at": "2024-11-26T00:00:00Z", "client_reference_id": None}
 _TRANSCRIPTION = {
@@ -48,7 +49,7 @@ class _Account:
 
     def answer(self, call: str) -> Figures:
         """Return the body that a call is answered with, once it was received to its end."""
-        if call == "POST /v1/files":
+        if call == UPLOAD:
             self.seen["files"] += 1
             return _FILE | {"id": f"file-{self.seen['files']}"}
         if call == "POST /v1/transcriptions":
@@ -83,16 +84,23 @@ class _Connection(asyncio.BufferedProtocol):
             nbytes = self._begin(bytes(self._account.buffer[:nbytes]))
         self._left -= nbytes
         self._account.seen["bytes"] += nbytes
-        if self._left:
+        if self._left or self._call == UPLOAD:
             self._take_time(nbytes)
         elif self._call:
             self._answer()
 
     def _take_time(self, nbytes: int) -> None:
-        """Receive nothing more for as long as a link would take."""
+        """Receive nothing more, or answer only, when a link would have carried so much."""
         if wait := self._account.link.wait(nbytes, self._loop.time()):
             self._transport.pause_reading()
-            self._loop.call_later(wait, self._transport.resume_reading)
+            self._loop.call_later(wait, self._go_on)
+        elif not self._left:
+            self._answer()
+
+    def _go_on(self) -> None:
+        self._transport.resume_reading()
+        if not self._left:
+            self._answer()
 
     def _begin(self, data: bytes) -> int:
         """Take what belongs to the head, and return how many bytes of the body came with it."""
