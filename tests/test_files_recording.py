@@ -59,11 +59,11 @@ async def test_a_recording_is_read_whole_in_bounded_chunks(tmp_path: Path, conte
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize(("content", "hops"), [(b"", 1), (SMALL, 1), (LARGE[: 2 * CHUNK_BYTES], 1), (LARGE, 4)])
+@pytest.mark.parametrize(("content", "hops"), [(b"", 1), (SMALL, 1), (LARGE[:CHUNK_BYTES], 1), (LARGE, 6)])
 async def test_a_small_recording_costs_one_thread(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes, hops: int
 ) -> None:
-    """What fits in two chunks is opened, read, hashed and compared in one go; else opening, every two, closing."""
+    """What fits in a chunk is opened, read, hashed and compared in one go; else opening, each chunk, closing."""
     path = tmp_path / "talk.mp3"
     path.write_bytes(content)
     run_sync, calls = to_thread.run_sync, []

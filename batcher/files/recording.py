@@ -1,7 +1,6 @@
 """A recording opened for sending: read once, hashed on the way, and proven unchanged at the end.
 
-A recording that fits in two chunks costs one thread for everything; a larger one costs one for every two, because the
-way there and back takes a quarter of the time of reading and hashing a chunk.
+A recording that fits in one chunk costs one thread for everything; a larger one costs one per chunk.
 
 The threads read into a buffer that the loop made, and the loop makes the pieces. Memory that every thread takes for
 itself comes back late: sixteen uploads over a slow encrypted link held 13 MB more of it.
@@ -10,7 +9,7 @@ itself comes back late: sixteen uploads over a slow encrypted link held 13 MB mo
 import hashlib
 import os
 import stat
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from threading import Lock
@@ -26,8 +25,6 @@ from batcher.service import CHUNK_BYTES
 
 #: O_NONBLOCK: opening a pipe must not wait for its other end; regular files do not care.
 READ_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
-
-READ_BYTES = 2 * CHUNK_BYTES  #: how much is read at a time; every upload under way holds so much
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,16 +60,11 @@ class Recording:
         """
         assert not self._begun, "a recording is read once"
         self._begun = True
-        for chunk in self._chunks(self._first):
-            yield chunk
+        if self._first:
+            yield bytes(self._buffer[: self._first])
         while not self._source.finished:
-            for chunk in self._chunks(await offload(self._source.step, self._buffer)):
-                yield chunk
-
-    def _chunks(self, count: int) -> Iterator[bytes]:
-        """Yield the first `count` bytes of the buffer."""
-        for start in range(0, count, CHUNK_BYTES):
-            yield bytes(self._buffer[start : min(start + CHUNK_BYTES, count)])
+            count = await offload(self._source.step, self._buffer)
+            yield bytes(self._buffer[:count])
 
 
 @asynccontextmanager
@@ -81,7 +73,7 @@ async def open_recording(path: bytes, expected: Stat) -> AsyncIterator[Recording
 
     Raises SourceChanged if they are not, SourceError if it cannot be opened or is no regular file.
     """
-    buffer = memoryview(bytearray(min(expected.size, READ_BYTES)))
+    buffer = memoryview(bytearray(min(expected.size, CHUNK_BYTES)))
     source, first = await offload(_open, path, expected, buffer)
     try:
         yield Recording(source, buffer, first)
@@ -92,10 +84,10 @@ async def open_recording(path: bytes, expected: Stat) -> AsyncIterator[Recording
 
 
 def _open(path: bytes, expected: Stat, buffer: memoryview) -> "tuple[_Source, int]":
-    """Open the file and read its beginning if that is all of it; a file that is thereby finished is closed again."""
+    """Open the file and read its first chunk; a file that is thereby finished is closed again."""
     source = _Source.open(path, expected)
     try:
-        first = source.step(buffer) if expected.size <= READ_BYTES else 0
+        first = source.step(buffer) if expected.size <= CHUNK_BYTES else 0
     except BaseException:
         source.close()
         raise
