@@ -47,8 +47,10 @@ bench: $(STAMP) ## what batcher costs and how full it keeps the window, measured
 	$(BIN)/python -m benchmarks.jobs_cpu
 	$(BIN)/python -m benchmarks.million
 	$(BIN)/python -m benchmarks.bwlimit
-	$(BIN)/python -m benchmarks.rest_upload
-	$(BIN)/python -m benchmarks.rest_upload --tls --link 250 --case 16x64MiB --case 16x1GiB
+	$(BIN)/python -m benchmarks.upload
+	$(BIN)/python -m benchmarks.upload --cold --case 16x500MB
+	$(BIN)/python -m benchmarks.upload --link 125 --case 1x500MB --case 16x64MB
+	$(BIN)/python -m benchmarks.upload --tls --link 250 --case 16x64MB
 
 mutants: $(STAMP) ## break each guard and let the simulated nights find it
 	$(BIN)/python -m tests.mutants $(NAME)

@@ -1,6 +1,6 @@
 """The limit of bandwidth over real sockets: how exactly it is kept, and that surveys do not wait for it.
 
-Every case runs in a fresh process (`benchmarks.throttled`) against a server of its own (`benchmarks.sink`). The case
+Every case runs in a fresh process (`benchmarks.throttled`) against a server of its own (`benchmarks.rest_sink`). The case
 ``off`` is the same uploads without a limit, for comparison.
 """
 
@@ -68,7 +68,7 @@ async def _run(case: Case, folder: Path, seconds: float, cpus: tuple[int | None,
     with tempfile.TemporaryDirectory(dir=folder, prefix="benchmark-") as place:
         paths = _make_recordings(Path(place), case.uploads, size)
         served = {"megabytes_per_second": 0, "chain": ""}
-        async with helper("benchmarks.sink:serve", served, cpus[1]) as sink:
+        async with helper("benchmarks.rest_sink:serve", served, cpus[1]) as sink:
             url = f"http://localhost:{sink.ready['port']}"
             arguments = {"url": url, "paths": paths, "limit": case.limit, "rest_seconds": min(5.0, seconds)}
             figures = await measured("benchmarks.throttled:once", arguments, cpus[0])

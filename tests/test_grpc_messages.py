@@ -8,7 +8,8 @@ import pytest
 from batcher.errors import Kind, ServiceError
 from batcher.model import Part, RemoteObject, RemoteStatus, Transcript, Word
 from batcher.options import Options
-from batcher.service.grpc_messages import Fold, survey, transcription_config
+from batcher.service import CHUNK_BYTES
+from batcher.service.grpc_messages import Fold, audio_message, survey, transcription_config
 from batcher.service.stubs import speech_service_pb2 as pb
 from tests.test_options import EVERYTHING
 
@@ -42,6 +43,13 @@ def failure_of(*messages: Any, **bounds: int) -> Kind:
     with pytest.raises(ServiceError) as caught:
         fold(*messages, **bounds)
     return caught.value.kind
+
+
+@pytest.mark.parametrize("length", [1, 127, 128, 16_383, 16_384, CHUNK_BYTES, 2_097_152])
+def test_audio_is_spelled_as_protobuf_spells_it(length: int) -> None:
+    """Byte for byte, where the number that tells its length grows by a byte and elsewhere."""
+    piece = bytes(length)
+    assert audio_message(piece) == pb.TranscribeAsyncRequest(audio=piece).SerializeToString()
 
 
 def test_options_left_alone_send_the_model_and_the_reference_only() -> None:

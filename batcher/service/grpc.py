@@ -21,7 +21,7 @@ from batcher.model import Survey, Transcript
 from batcher.service import Seal, Service, Submission, Verb
 from batcher.service.grpc_channel import DEFAULT_HOST, open_channel
 from batcher.service.grpc_errors import hint, sort
-from batcher.service.grpc_messages import Fold, survey, transcription_config
+from batcher.service.grpc_messages import Fold, audio_message, survey, transcription_config
 from batcher.service.shared import Key, hidden, keyless, reading
 from batcher.service.stubs import speech_service_pb2 as pb
 from batcher.service.stubs.speech_service_pb2_grpc import SpeechServiceStub
@@ -176,24 +176,24 @@ class _Upload:
 
     async def run(self, opening: pb.TranscribeAsyncRequest, watchdog: CancelScope) -> None:
         """Send everything. `watchdog` is put off whenever a message moved."""
-        if await self._send(opening) and await self._send_audio(watchdog) and not self._call.done():
+        if await self._send(opening.SerializeToString()) and await self._send_audio(watchdog) and not self._call.done():
             watchdog.deadline = math.inf  # what is being made durable is not to be interrupted
             await self._seal()
             self.verb = Verb.SUBMIT_SEALED
             watchdog.deadline = current_time() + SEALED_SECONDS
-            if await self._send(pb.TranscribeAsyncRequest(eof=True)):
+            if await self._send(pb.TranscribeAsyncRequest(eof=True).SerializeToString()):
                 await _went_through(self._call.done_writing())
 
     async def _send_audio(self, watchdog: CancelScope) -> bool:
         async with reading(self._audio.chunks()) as chunks:
             async for chunk in chunks:
                 watchdog.deadline = current_time() + STALL_SECONDS
-                if not await self._send(pb.TranscribeAsyncRequest(audio=chunk)):
+                if not await self._send(audio_message(chunk)):
                     return False
         return True
 
-    async def _send(self, message: pb.TranscribeAsyncRequest) -> bool:
-        """Send one message; False when the call has ended, and its code says why.
+    async def _send(self, message: bytes) -> bool:
+        """Send one message, as it goes over the wire; False when the call has ended, and its code says why.
 
         grpc's own `write` replaces the code of a call that the service ended by one it makes up (INTERNAL),
         which would hide a full account; so does handing it an iterator, which also turns an error of the
@@ -202,7 +202,7 @@ class _Upload:
         if self._call.done() or not await _went_through(self._call.wait_for_connection()):
             return False
         wire = self._call._cython_call  # noqa: SLF001 - see above
-        return await _went_through(wire.send_serialized_message(message.SerializeToString()))
+        return await _went_through(wire.send_serialized_message(message))
 
 
 @asynccontextmanager

@@ -1,4 +1,4 @@
-"""A server that takes uploads for nothing: it reads and discards, and answers what the client has to hear.
+"""A server that takes uploads over REST for nothing: it reads and discards, and answers what the client has to hear.
 
 It must cost much less than the client that is measured against it, so it is no web server: bodies are read into one
 buffer that all connections share, and nothing of them is looked at. A file is answered after its last byte. Connections
@@ -7,7 +7,6 @@ stay open; nobody is expected to send a request before the answer to the one bef
 
 import asyncio  # noqa: TID251 - reading into a buffer of one's own is asyncio's
 import json
-import math
 import ssl
 import sys
 from socket import AF_INET
@@ -16,9 +15,10 @@ from typing import cast
 from batcher.files import offload
 from benchmarks.fresh import Figures, say
 from benchmarks.gauges import cpu_seconds
+from benchmarks.link import Link
 
 BUFFER_BYTES = 1024 * 1024
-LINK_BURST_SECONDS = 0.005  #: in which a link may be ahead of its rate
+UPLOAD = "POST /v1/files"
 
 _FILE = {"filename": "recording", "size": 0, "created_at": "2024-11-26T00:00:00Z", "client_reference_id": None}
 _TRANSCRIPTION = {
@@ -42,20 +42,14 @@ _COUNT = {"total": 0, "public_api": 0, "playground": 0}
 class _Account:
     """What all connections share: the buffer, and what was seen."""
 
-    def __init__(self, rate: float) -> None:
-        self.rate = rate  #: bytes a second of all connections together
-        self._paid_until = 0.0
+    def __init__(self, link: Link) -> None:
+        self.link = link
         self.buffer = memoryview(bytearray(BUFFER_BYTES))
         self.seen: dict[str, int] = {"bytes": 0, "files": 0, "transcriptions": 0}
 
-    def wait(self, received: int, now: float) -> float:
-        """Return for how many seconds nothing more may be received."""
-        self._paid_until = max(self._paid_until, now - LINK_BURST_SECONDS) + received / self.rate
-        return max(0.0, self._paid_until - now)
-
     def answer(self, call: str) -> Figures:
         """Return the body that a call is answered with, once it was received to its end."""
-        if call == "POST /v1/files":
+        if call == UPLOAD:
             self.seen["files"] += 1
             return _FILE | {"id": f"file-{self.seen['files']}"}
         if call == "POST /v1/transcriptions":
@@ -90,17 +84,23 @@ class _Connection(asyncio.BufferedProtocol):
             nbytes = self._begin(bytes(self._account.buffer[:nbytes]))
         self._left -= nbytes
         self._account.seen["bytes"] += nbytes
-        if self._left:
+        if self._left or self._call == UPLOAD:
             self._take_time(nbytes)
         elif self._call:
             self._answer()
 
     def _take_time(self, nbytes: int) -> None:
-        """Receive nothing more for as long as a link would take; what is small never waits for it."""
-        wait = self._account.wait(nbytes, self._loop.time())
-        if wait > LINK_BURST_SECONDS:
+        """Receive nothing more, or answer only, when a link would have carried so much."""
+        if wait := self._account.link.wait(nbytes, self._loop.time()):
             self._transport.pause_reading()
-            self._loop.call_later(wait, self._transport.resume_reading)
+            self._loop.call_later(wait, self._go_on)
+        elif not self._left:
+            self._answer()
+
+    def _go_on(self) -> None:
+        self._transport.resume_reading()
+        if not self._left:
+            self._answer()
 
     def _begin(self, data: bytes) -> int:
         """Take what belongs to the head, and return how many bytes of the body came with it."""
@@ -130,7 +130,7 @@ async def serve(megabytes_per_second: float, chain: str) -> Figures:
         megabytes_per_second: what is taken of all connections together, as of a link; 0 is all that comes.
         chain: a file with private key and certificate, for TLS; empty is without.
     """
-    account = _Account(megabytes_per_second * 1e6 or math.inf)
+    account = _Account(Link(megabytes_per_second))
     server = await asyncio.get_running_loop().create_server(
         lambda: _Connection(account), "localhost", 0, ssl=_secret(chain) if chain else None, family=AF_INET
     )

@@ -1,8 +1,10 @@
-"""Uploads over REST: what a gigabyte costs, and whether it holds anything up.
+"""Uploads: what half a gigabyte costs, and whether it holds anything up; beside a bare client of the same API.
 
-Every case runs in a fresh process (`benchmarks.uploading`) against a server of its own (`benchmarks.sink`).
+Every run is a fresh process (`benchmarks.uploading`, `benchmarks.bare_grpc`, `benchmarks.bare_rest`) against a server of
+its own (`benchmarks.grpc_sink`, `benchmarks.rest_sink`). Batcher and the bare client take turns.
 """
 
+import math
 import os
 import tempfile
 from collections.abc import Sequence
@@ -18,7 +20,8 @@ from benchmarks.certificate import write_chain
 from benchmarks.fresh import Figures, helper, measured, two_cpus
 from benchmarks.table import Column, machine, medians, show
 
-CASES = ["1x1GiB", "16x64MiB", "16x1GiB"]
+APIS = ["grpc", "rest"]
+CASES = ["1x500MB", "16x64MB", "16x500MB"]
 TEMPORARY = Path(tempfile.gettempdir())
 SMALL_BYTES = 1000
 PIECE_BYTES = 1024 * 1024  #: how much of a recording is written at a time
@@ -27,18 +30,21 @@ COLUMNS = (
     Column("uploads", "case"),
     Column("wall s", "wall_s", 2),
     Column("MB/s", "mb_per_s"),
+    Column("÷ bare", "over_bare", 2),
+    Column("÷ link", "over_link", 3),
     Column("CPU s/GB", "cpu_s_per_gb", 2),
-    Column("sink CPU s/GB", "sink_cpu_s_per_gb", 2),
+    Column("bare", "bare_cpu_s_per_gb", 2),
+    Column("sink", "sink_cpu_s_per_gb", 2),
     Column("MB above idle", "memory_mb", 1),
+    Column("bare", "bare_memory_mb", 1),
     Column("lag ms: p50", "lag_p50_ms", 1),
     Column("p99", "lag_p99_ms", 1),
     Column("max", "lag_max_ms", 1),
+    Column("bare p99", "bare_lag_p99_ms", 1),
     Column("p99 at rest", "rest_lag_p99_ms", 1),
     Column("survey ms: p50", "survey_p50_ms", 1),
     Column("p99", "survey_p99_ms", 1),
-    Column("max", "survey_max_ms", 1),
     Column("p99 at rest", "rest_survey_p99_ms", 1),
-    Column("surveys", "surveys"),
     Column("sealed whole", "sealed_whole"),
     Column("others' CPUs", "others_cpus", 2),
 )
@@ -46,17 +52,18 @@ COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """So many uploads at once, of so many bytes each."""
+    """So many uploads at once over one API, of so many bytes each."""
 
+    api: str
     uploads: int
     size: int  #: bytes
-    text: str  #: as it was asked for
+    text: str  #: as it is shown
 
     @classmethod
-    def parse(cls, text: str) -> "Case":
-        """Read ``16x1GiB``."""
+    def parse(cls, api: str, text: str) -> "Case":
+        """Read ``16x500MB``."""
         uploads, _, size = text.partition("x")
-        return cls(int(uploads), TypeAdapter(ByteSize).validate_python(size), text)
+        return cls(api, int(uploads), TypeAdapter(ByteSize).validate_python(size), f"{api}:{text}")
 
     @property
     def gigabytes(self) -> float:
@@ -81,34 +88,46 @@ class Setting:
         pinned = self.client_cpu is not None
         files = "each read from the disk" if self.cold else "one file in memory under as many names"
         return [
-            machine("aiohttp", "httpx", "httpx-aiohttp", "anyio", "soniox"),
+            machine("grpcio", "aiohttp", "httpx", "httpx-aiohttp", "anyio", "soniox"),
             f"Client on CPU {self.client_cpu}, sink on CPU {self.sink_cpu}." if pinned else "Processes not pinned.",
             "Encrypted (TLS)." if self.tls else "Not encrypted.",
             f"Recordings: {files}. The sink takes {f'{self.link:g} MB/s' if self.link else 'all it can'}.",
             "Memory: the peak (VmHWM, set back by clear_refs) less VmRSS before. Lag: overrun of 5 ms sleeps.",
+            "Bare: a client that reads 256 KiB in a thread, hashes and sends; ÷ bare: MB/s of batcher by its own.",
         ]
 
 
-async def _run(case: Case, setting: Setting) -> Figures:
-    """Measure one case in a fresh process, against a sink of its own."""
+async def _pair(case: Case, setting: Setting, turn: int) -> Figures:
+    """Measure batcher and the bare client with the same recordings; every other turn the bare client begins."""
     with tempfile.TemporaryDirectory(dir=setting.folder, prefix="benchmark-") as place:
         paths, chain = _make_recordings(Path(place), case, setting.cold), ""
         if setting.tls:
             chain = f"{place}/chain.pem"
             write_chain(Path(chain))
-        served = {"megabytes_per_second": setting.link, "chain": chain}
-        async with helper("benchmarks.sink:serve", served, setting.sink_cpu) as sink:
-            url = f"{'https' if chain else 'http'}://localhost:{sink.ready['port']}"
-            arguments = {"url": url, "chain": chain, "paths": paths, "rest_seconds": setting.rest}
-            figures = await measured("benchmarks.uploading:once", arguments, setting.client_cpu)
-            seen = await sink.end()
+        order = ("batcher", "bare") if turn % 2 == 0 else ("bare", "batcher")
+        runs = {program: await _run(program, case, setting, paths, chain) for program in order}
+    return _beside(runs["batcher"], runs["bare"], setting.link) | {"case": case.text}
+
+
+async def _run(program: str, case: Case, setting: Setting, paths: list[str], chain: str) -> Figures:
+    """Measure a program in a fresh process, against a sink of its own."""
+    if setting.cold:
+        _forget(paths)
+    served = {"megabytes_per_second": setting.link, "chain": chain}
+    async with helper(f"benchmarks.{case.api}_sink:serve", served, setting.sink_cpu) as sink:
+        url = f"{'https' if chain else 'http'}://localhost:{sink.ready['port']}"
+        arguments = {"url": url, "chain": chain, "paths": paths, "rest_seconds": setting.rest}
+        if program == "bare":
+            figures = await measured(f"benchmarks.bare_{case.api}:once", arguments, setting.client_cpu)
+        else:
+            figures = await measured("benchmarks.uploading:once", {"api": case.api} | arguments, setting.client_cpu)
+        seen = await sink.end()
     assert seen["bytes"] > case.uploads * case.size, "the sink received less than was sent"
     return figures | _rates(case, figures, seen)
 
 
 def _rates(case: Case, figures: Figures, seen: Figures) -> Figures:
     return {
-        "case": case.text,
         "mb_per_s": case.gigabytes * 1000 / figures["wall_s"],
         "cpu_s_per_gb": figures["cpu_s"] / case.gigabytes,
         "others_cpus": max(0.0, figures["machine_cpu_s"] - figures["cpu_s"] - seen["cpu_seconds"]) / figures["wall_s"],
@@ -116,38 +135,54 @@ def _rates(case: Case, figures: Figures, seen: Figures) -> Figures:
     }
 
 
+def _beside(batcher: Figures, bare: Figures, link: float) -> Figures:
+    """Return batcher's figures, the bare client's, and the ratios."""
+    return {
+        **batcher,
+        **{f"bare_{name}": value for name, value in bare.items()},
+        "over_bare": batcher["mb_per_s"] / bare["mb_per_s"],
+        "over_link": batcher["mb_per_s"] / link if link else math.nan,
+    }
+
+
 def _make_recordings(place: Path, case: Case, cold: bool) -> list[str]:
     """Make a small recording to begin with, and those of the case."""
     first, *others = [place / f"{number}.wav" for number in range(case.uploads)]
-    _write(first, case.size, cold)
+    _write(first, case.size)
     for path in others:
         if cold:
-            _write(path, case.size, cold)
+            _write(path, case.size)
         else:
             path.hardlink_to(first)
     small = place / "small.wav"
-    _write(small, SMALL_BYTES, cold)
+    _write(small, SMALL_BYTES)
     return [str(path) for path in (small, first, *others)]
 
 
-def _write(path: Path, size: int, cold: bool) -> None:
-    """Write bytes that nothing on the way can make fewer; if they are to be cold, the page cache forgets them."""
+def _write(path: Path, size: int) -> None:
+    """Write bytes that nothing on the way can make fewer."""
     piece = os.urandom(PIECE_BYTES)
     with path.open("wb") as file:
         file.writelines(piece[: size - start] for start in range(0, size, PIECE_BYTES))
         file.flush()
         os.fsync(file.fileno())
-        if cold:
+
+
+def _forget(paths: Sequence[str]) -> None:
+    """Have the page cache forget recordings."""
+    for path in paths:
+        with Path(path).open("rb") as file:
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 async def _table(cases: Sequence[Case], setting: Setting, repeat: int) -> list[Figures]:
     """Measure all cases in turn, again and again, so that what else the machine does meets them all alike."""
-    runs = [[await _run(case, setting) for case in cases] for _ in range(repeat)]
+    runs = [[await _pair(case, setting, turn) for case in cases] for turn in range(repeat)]
     return [medians(of_one_case) for of_one_case in zip(*runs, strict=True)]
 
 
 def main(
+    apis: Annotated[list[str], typer.Option("--api", help="grpc or rest; may be repeated.")] = APIS,
     cases: Annotated[
         list[str], typer.Option("--case", help="Uploads at once x bytes of each; may be repeated.")
     ] = CASES,
@@ -160,11 +195,12 @@ def main(
     folder: Annotated[Path, typer.Option(help="Where the recordings are made.")] = TEMPORARY,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")] = False,
 ) -> None:
-    """Measure uploads over REST against a server that discards them."""
+    """Measure uploads against a server that discards them, beside a bare client."""
     client_cpu, sink_cpu = (None if unpinned else two_cpus()) or (None, None)
     setting = Setting(folder, cold, tls, link, rest, client_cpu, sink_cpu)
-    rows = anyio.run(_table, [Case.parse(case) for case in cases], setting, repeat)
-    show("REST uploads", [*setting.notes(), f"Median of {repeat}."], COLUMNS, rows, as_json)
+    asked = [Case.parse(api, case) for case in cases for api in apis]
+    rows = anyio.run(_table, asked, setting, repeat)
+    show("Uploads", [*setting.notes(), f"Median of {repeat}."], COLUMNS, rows, as_json)
 
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
