@@ -65,10 +65,14 @@ class Ahead:
             openings.ahead.pop(item.id, None)
 
     async def _keep(self, opened: Opened) -> None:
-        with anyio.move_on_after(KEPT_SECONDS):
-            await opened.read.wait()
-        if self._context.openings.ahead.pop(opened.job.id, None) is None:  # the upload has it
-            await opened.read.wait()
+        """Return when the recording may be closed: also at a stop not before the upload that has it has ended."""
+        try:
+            with anyio.move_on_after(KEPT_SECONDS):
+                await opened.read.wait()
+        finally:
+            if self._context.openings.ahead.pop(opened.job.id, None) is None:  # the upload has it
+                with anyio.CancelScope(shield=True):  # what stops us stops the upload too: it soon ends
+                    await opened.read.wait()
 
     async def broke(self, item: Job, error: Exception) -> None:  # noqa: ARG002 - the log has it
         """Leave the recording to the upload."""
