@@ -77,6 +77,8 @@ class Upload:
         claimed, next_due = await context.table.transact(work)
         reach("claimed")
         context.lacking = claimed.lacking
+        if claimed.unfinished:
+            self.bell.ring()
         if context.lacking:
             context.bells.ahead.ring()
         return Claimed(claimed.jobs, next_due)
