@@ -499,12 +499,15 @@ TestTableAgainstModel.settings = settings(
 
 
 def test_the_longest_may_go_first(bench: Bench) -> None:
-    """By what their containers say, and by size where those say nothing; otherwise in the order they were found."""
-    for number, length in enumerate((1_000, 90_000, None, 5_000, None)):
-        bench.examine(bench.new(f"w{number}", 10 + number), duration_ms=length)
-    room = WIDE
-    found = bench.do(lambda ledger: claim(ledger, bench.batch, LIMITS, room, 2, longest_first=True)).jobs
-    assert [job.size for job in found] == [11, 13]
-    found = bench.do(lambda ledger: claim(ledger, bench.batch, LIMITS, room, 2, longest_first=True)).jobs
-    assert [job.size for job in found] == [10, 14]
-    assert [job.size for job in take(bench)] == [12]
+    """By what their containers say, and where those say nothing by what the size suggests; otherwise as they were found."""
+    kinds = ((1_000, 10), (90_000, 11), (None, 32_000), (5_000, 13), (None, 320), (None, 1_600_000))
+    for number, (length, size) in enumerate(kinds):
+        bench.examine(bench.new(f"w{number}", size), duration_ms=length)
+
+    def longest(places: int) -> list[int]:
+        claimed = bench.do(lambda ledger: claim(ledger, bench.batch, LIMITS, WIDE, places, longest_first=True))
+        return [job.size for job in claimed.jobs]
+
+    assert longest(2) == [1_600_000, 11]  # 100 s and 90 s
+    assert longest(3) == [13, 32_000, 10]  # 5 s, 2 s and 1 s
+    assert [job.size for job in take(bench)] == [320]
