@@ -110,15 +110,19 @@ def from_room_to_upload(bed: Bed) -> list[float]:
     return [moment - (int(str(at)) / 1000 - start) for at, moment in zip(claimed, begun, strict=True)]
 
 
-def test_a_place_that_is_free_waits_for_no_drive(folder: Path) -> None:
-    """A tenth of a second to open each: those that fill the places first wait for it, all others go at once."""
+@pytest.mark.parametrize(("longest_first", "settled"), [(False, 40), (True, 60)])
+def test_a_place_that_is_free_waits_for_no_drive(longest_first: bool, settled: int, folder: Path) -> None:
+    """A tenth of a second to open each: those that fill the places first wait for it, all others go at once.
+
+    With the longest first, what was the longest before all were found is kept open for half a minute first.
+    """
     bed, drive = bed_on(folder, 0.1, 200, 5_000)
-    assert bed.run(limits=LIMITS) is None
+    assert bed.run(limits=LIMITS, longest_first=longest_first) is None
     waits = from_room_to_upload(bed)
     assert min(waits[:8]) >= 0.099
-    assert sum(wait < 0.02 for wait in waits[40:]) >= 0.95 * len(waits[40:])
+    assert sum(wait < 0.02 for wait in waits[settled:]) >= 0.95 * len(waits[settled:])
     assert bed.wrong() == []
-    assert drive.opened == 200
+    assert drive.opened == 200 + Ahead.places * longest_first
     assert drive.now_open == 0
     assert drive.most_open <= 10 + Ahead.places
 

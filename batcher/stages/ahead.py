@@ -7,6 +7,7 @@ machine it takes less than a millisecond, and this stage does nothing.
 
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
+from functools import partial
 
 import anyio
 
@@ -17,7 +18,6 @@ from batcher.service.shared import reading
 from batcher.stages.context import Context
 from batcher.stages.openings import Opened
 from batcher.stages.stage import Claimed
-from batcher.states import State
 from batcher.store import jobs
 
 #: Opening that takes longer is worth being done ahead.
@@ -38,12 +38,14 @@ class Ahead:
         self._unsuitable: set[int] = set()  #: the upload itself finds out what is wrong with them
 
     async def claim(self, places: int, busy: Collection[object]) -> Claimed[Job]:
-        """Return what comes next, while it has to wait for room. The table is not changed."""
+        """Return what the upload takes next, while it has to wait for room. The table is not changed."""
         context = self._context
         if context.draining or not context.lacking or context.openings.seconds < LONG_SECONDS:
             return Claimed()
-        passed_over = [*busy, *self._unsuitable]
-        found = await context.table.transact(lambda ledger: jobs.due(ledger, [State.WAITING], places, passed_over))
+        room = context.headroom.room(context.clock.now())
+        passed_over, longest_first = [*busy, *self._unsuitable], context.plan.longest_first
+        work = partial(jobs.due_within, room=room, places=places, busy=passed_over, longest_first=longest_first)
+        found = await context.table.transact(work)
         return Claimed([job for job in found if not job.url and not job.convert])
 
     def key(self, item: Job) -> object:
