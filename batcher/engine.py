@@ -113,6 +113,7 @@ class Engine:
         await self._table.transact(partial(heed_clock, origin=self._clock.origin()))
         if plan.scan:
             await self._table.transact(partial(keep_to, shard=str(plan.shard or "")))
+        plan = self._plan  # its limits may have changed meanwhile
         context = Context(
             clock=self._clock,
             dice=self._dice,

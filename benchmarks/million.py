@@ -5,7 +5,6 @@ done. All but a hundredth are done: their rows, transcripts, histories and outpu
 """
 
 import os
-import signal
 import sqlite3
 import sys
 import tempfile
@@ -88,7 +87,7 @@ async def until_the_first_upload(command: list[str], database: str) -> Figures:
     async with await anyio.open_process(command, env=environment, stdout=DEVNULL) as run:
         with anyio.fail_after(UPLOADS_SECONDS):
             sealed = await _first_upload(database, began)
-        run.send_signal(signal.SIGINT)
+        run.terminate()  # and not SIGINT, which a shell has what runs in the background ignore
     return {"resume_s": (sealed - began) / 1000}
 
 

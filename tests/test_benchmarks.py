@@ -1,7 +1,11 @@
 """The benchmarks run and print what they promise; what they measure is not judged here."""
 
 import json
+import signal
+import sqlite3
 import sys
+from collections.abc import Iterator
+from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
 
@@ -9,6 +13,7 @@ import anyio
 import pytest
 
 from benchmarks.jobs import busiest
+from benchmarks.million import until_the_first_upload
 from benchmarks.window import LONGEST_S, SHORTEST_S, heavy_tail, makespan
 
 pytestmark = pytest.mark.anyio
@@ -110,3 +115,22 @@ def test_the_busiest_stretch_is_found_wherever_it_lies() -> None:
     """Three calls within a second, two more far away."""
     assert busiest([0, 9_000, 9_500, 9_999, 20_000], 1.0) == 3
     assert busiest([], 1.0) == 0
+
+
+@pytest.fixture
+def nohup_like() -> Iterator[None]:
+    """Have Ctrl-C ignored here and in everything that is started, as a shell does for what runs in the background."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("nohup_like")
+async def test_a_run_is_stopped_after_its_first_upload_also_where_the_shell_ignores_ctrl_c(tmp_path: Path) -> None:
+    """What was ignored when it began, batcher goes on to ignore."""
+    table = tmp_path / "jobs.sqlite3"
+    with closing(sqlite3.connect(table)) as conn, conn:
+        conn.execute("CREATE TABLE history (id INTEGER PRIMARY KEY, at INTEGER, event TEXT)")
+        conn.execute("INSERT INTO history VALUES (1, ?, 'seal')", (2**60,))
+    with anyio.fail_after(5):
+        await until_the_first_upload(["sleep", "60"], str(table))

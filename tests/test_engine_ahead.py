@@ -8,12 +8,15 @@ from pathlib import Path
 
 import anyio
 import pytest
+from structlog.testing import capture_logs
 
 from batcher.disk import Recording
 from batcher.emulator.tally import Call
 from batcher.engine import Engine
+from batcher.errors import SourceError
 from batcher.model import Job, Limits
 from batcher.requests import Request
+from batcher.service import CHUNK_BYTES
 from batcher.service.simulated import Pace
 from batcher.stages.ahead import KEPT_SECONDS, Ahead
 from tests.engine_bed import KNOBS, Bed, Disk
@@ -51,13 +54,52 @@ class Drive(Disk):
                 self.now_open -= 1
 
 
-def bed_on(folder: Path, seconds: float, jobs: int, work_ms: int) -> tuple[Bed, Drive]:
+class _Thorough:
+    """A recording that is read as threads read: what was begun goes on to its end, whoever gives it up meanwhile."""
+
+    def __init__(self, recording: Recording) -> None:
+        self.size = recording.size
+        self.closed = False
+        self._recording = recording
+
+    @property
+    def digest(self) -> bytes:
+        """Return the digest."""
+        return self._recording.digest
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """Read slowly; a file that somebody closes meanwhile cannot be read on."""
+        async for chunk in self._recording.chunks():
+            with anyio.CancelScope(shield=True):
+                await anyio.sleep(0.3)
+            if self.closed:
+                raise SourceError("the recording was closed while it was read")
+            yield chunk
+
+
+class SlowDrive(Drive):
+    """A disk from which also reading takes its time."""
+
+    @asynccontextmanager
+    async def recording(self, job: Job) -> AsyncIterator[Recording]:
+        """Open."""
+        async with super().recording(job) as recording:
+            thorough = _Thorough(recording)
+            try:
+                yield thorough
+            finally:
+                thorough.closed = True
+
+
+def bed_on(
+    folder: Path, seconds: float, jobs: int, work_ms: int, *, drive: type[Drive] = Drive, size: int = 1_000
+) -> tuple[Bed, Drive]:
     """Return a batch on a drive that takes so long, with ten places at the service."""
     knobs = replace(KNOBS, pending=10, queue_ms=1, min_work_ms=work_ms, max_work_ms=work_ms)
-    bed = Bed(folder, *range(1_000, 1_000 + jobs), knobs=knobs, pace=QUICK)
-    drive = bed.disk = Drive(bed.world)
-    drive.seconds = seconds
-    return bed, drive
+    bed = Bed(folder, *range(size, size + jobs), knobs=knobs, pace=QUICK)
+    bed.disk = disk = drive(bed.world)
+    disk.seconds = seconds
+    return bed, disk
 
 
 def from_room_to_upload(bed: Bed) -> list[float]:
@@ -68,15 +110,19 @@ def from_room_to_upload(bed: Bed) -> list[float]:
     return [moment - (int(str(at)) / 1000 - start) for at, moment in zip(claimed, begun, strict=True)]
 
 
-def test_a_place_that_is_free_waits_for_no_drive(folder: Path) -> None:
-    """A tenth of a second to open each: those that fill the places first wait for it, all others go at once."""
+@pytest.mark.parametrize(("longest_first", "settled"), [(False, 40), (True, 60)])
+def test_a_place_that_is_free_waits_for_no_drive(longest_first: bool, settled: int, folder: Path) -> None:
+    """A tenth of a second to open each: those that fill the places first wait for it, all others go at once.
+
+    With the longest first, what was the longest before all were found is kept open for half a minute first.
+    """
     bed, drive = bed_on(folder, 0.1, 200, 5_000)
-    assert bed.run(limits=LIMITS) is None
+    assert bed.run(limits=LIMITS, longest_first=longest_first) is None
     waits = from_room_to_upload(bed)
     assert min(waits[:8]) >= 0.099
-    assert sum(wait < 0.02 for wait in waits[40:]) >= 0.95 * len(waits[40:])
+    assert sum(wait < 0.02 for wait in waits[settled:]) >= 0.95 * len(waits[settled:])
     assert bed.wrong() == []
-    assert drive.opened == 200
+    assert drive.opened == 200 + Ahead.places * longest_first
     assert drive.now_open == 0
     assert drive.most_open <= 10 + Ahead.places
 
@@ -189,6 +235,25 @@ def test_a_stop_waits_for_nothing_that_is_open_ahead(moment: float, folder: Path
     assert bed.world.moment <= moment + 0.5
     assert drive.now_open == 0
     assert bed.run(limits=LIMITS) is None
+    assert bed.wrong() == []
+
+
+@pytest.mark.parametrize("moment", [2.05, 4.25, 4.85, 5.75, 6.35])
+def test_a_stop_closes_nothing_that_is_still_read(moment: float, folder: Path) -> None:
+    """An upload that is ended between two chunks ends before its recording does, and no recording is called unreadable."""
+    bed, drive = bed_on(folder, 0.1, 40, 500, drive=SlowDrive, size=5 * CHUNK_BYTES)
+
+    async def stop(engine: Engine) -> None:
+        await anyio.sleep_until(moment)
+        engine.drain()
+
+    with capture_logs() as logs:
+        assert bed.run(stop, limits=LIMITS) is None
+    assert drive.now_open == 0
+    assert bed.states()["failed"] == 0
+    assert [entry for entry in logs if entry["log_level"] == "error"] == []
+    assert bed.run(limits=LIMITS) is None
+    assert bed.rows("SELECT max(failures) FROM job") == [(0,)]
     assert bed.wrong() == []
 
 

@@ -115,6 +115,21 @@ def test_there_are_never_more_than_may_be_pending(folder: Path) -> None:
     assert not bed.account.tally.refusals
 
 
+def test_limits_that_are_lowered_while_a_run_begins_hold(folder: Path) -> None:
+    """The configuration file may change at any moment, also while the table is being opened."""
+    bed = Bed(folder, *range(1_000, 1_060), knobs=ROOMY, pace=DISTANT)
+    watch = Watch(bed)
+    seen: list[bool] = []
+
+    async def lower(engine: Engine) -> None:
+        seen.append(engine.pulse() is None)
+        engine.set_limits(Limits(3, 10_000))
+
+    assert bed.run(watch, lower, limits=Limits(12, 10_000)) is None
+    assert seen == [True]
+    assert max(watch.seen) <= 3
+
+
 def test_uploads_that_break_off_are_fewer_for_a_while(folder: Path) -> None:
     """A line that fails half of them is not answered by as many more."""
     bed = Bed(folder, *range(1_000, 1_600), knobs=ROOMY, pace=DISTANT)

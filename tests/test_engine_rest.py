@@ -375,3 +375,15 @@ def test_the_reason_of_a_failure_is_kept_while_it_cannot_be_deleted(folder: Path
     assert bed.run() is None
     ((reason,),) = bed.rows("SELECT reason FROM job WHERE state = 'failed'")
     assert "no_such_type" in str(reason)
+
+
+def test_hundreds_that_a_lowered_limit_of_bytes_leaves_no_room_for_are_put_aside_at_once(folder: Path) -> None:
+    """They were found before; the run that sees it is over in a moment."""
+    bed = Bed(folder, *range(2_000, 2_350), api="rest")
+    assert bed.run(admit=False) is None
+    with bed.open() as table:
+        table.execute("UPDATE job SET state = 'waiting'")
+    begun = bed.world.moment
+    assert bed.run(limits=Limits(100, 2_000, 1_000, 1_000)) is None
+    assert bed.states() == {"skipped": 350}
+    assert bed.world.moment - begun < 10

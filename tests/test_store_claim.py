@@ -18,9 +18,9 @@ from batcher.reference import parse
 from batcher.requests import Request, apply_request
 from batcher.states import HELD_STATES, NEXT, PENDING_STATES, Event, State, accepts
 from batcher.store import jobs, survey, transcripts
-from batcher.store.claim import accept_account, begin_session, claim, held, unseen
+from batcher.store.claim import MOST_ASIDE, Claim, accept_account, begin_session, claim, held, unseen
 from batcher.transcripts import pack
-from tests.store_bench import BATCH, WORDS, Bench, open_bench, reference_of
+from tests.store_bench import BATCH, WORDS, Bench, found, open_bench, reference_of
 
 WIDE = Load(100, 100, 100, 10**9)
 LIMITS = Limits(100, 100, 100, 10**9)
@@ -148,6 +148,19 @@ def test_a_recording_larger_than_a_limit_that_was_lowered_is_put_aside(bench: Be
         "500 bytes: all recordings together may have 100",
     )
     assert bench.job(twin.id).state is State.NEW
+
+
+def test_any_number_of_recordings_may_be_put_aside_so_many_at_a_time(bench: Bench) -> None:
+    """Thousands were admitted before the limit was lowered; the last one still fits."""
+    bench.scan(*(found(f"w{number}", 500 + number) for number in range(2 * MOST_ASIDE + 1_000)), found("small", 10))
+    for job in bench.do(lambda ledger: jobs.in_states(ledger, [State.NEW])):
+        bench.examine(job)
+    limits = Limits(9, 9, 9, 100)
+    full = Load(0, 9, 9, 0)
+    for turn in range(1, 13):
+        assert bench.do(lambda ledger: claim(ledger, bench.batch, limits, full, 9)) == Claim([], unfinished=True)
+        assert bench.rows("SELECT count(*) FROM job WHERE state = 'skipped'") == [(turn * MOST_ASIDE,)]
+    assert bench.do(lambda ledger: claim(ledger, bench.batch, limits, full, 9)) == Claim([], "pending")
 
 
 def test_what_a_job_occupies_is_reckoned_by_the_table(bench: Bench) -> None:
@@ -486,12 +499,15 @@ TestTableAgainstModel.settings = settings(
 
 
 def test_the_longest_may_go_first(bench: Bench) -> None:
-    """By what their containers say, and by size where those say nothing; otherwise in the order they were found."""
-    for number, length in enumerate((1_000, 90_000, None, 5_000, None)):
-        bench.examine(bench.new(f"w{number}", 10 + number), duration_ms=length)
-    room = WIDE
-    found = bench.do(lambda ledger: claim(ledger, bench.batch, LIMITS, room, 2, longest_first=True)).jobs
-    assert [job.size for job in found] == [11, 13]
-    found = bench.do(lambda ledger: claim(ledger, bench.batch, LIMITS, room, 2, longest_first=True)).jobs
-    assert [job.size for job in found] == [10, 14]
-    assert [job.size for job in take(bench)] == [12]
+    """By what their containers say, and where those say nothing by what the size suggests; otherwise as they were found."""
+    kinds = ((1_000, 10), (90_000, 11), (None, 32_000), (5_000, 13), (None, 320), (None, 1_600_000))
+    for number, (length, size) in enumerate(kinds):
+        bench.examine(bench.new(f"w{number}", size), duration_ms=length)
+
+    def longest(places: int) -> list[int]:
+        claimed = bench.do(lambda ledger: claim(ledger, bench.batch, LIMITS, WIDE, places, longest_first=True))
+        return [job.size for job in claimed.jobs]
+
+    assert longest(2) == [1_600_000, 11]  # 100 s and 90 s
+    assert longest(3) == [13, 32_000, 10]  # 5 s, 2 s and 1 s
+    assert [job.size for job in take(bench)] == [320]

@@ -226,12 +226,13 @@ async def _follow_config(engine: Engine, display: Display, order: Order) -> None
 
 
 def _take_changes(engine: Engine, display: Display, order: Order, before: Settings) -> Settings:
-    """Read the file again; what cannot be understood is told, and changes nothing."""
+    """Read the file again; what cannot be understood is told, and changes nothing. Another API is the next run's."""
     try:
         latest = read_settings(order.config, order.flags)
     except UsageError as error:
         display.note(f"The changed configuration is not used: {error}")
         return before
+    latest = latest.model_copy(update={"api": order.settings.api})  # which limits there are depends on it
     if latest.limits() != before.limits():
         _take_limits(engine, display, latest.limits())
     if latest.bwlimit != before.bwlimit:

@@ -7,6 +7,7 @@ machine it takes less than a millisecond, and this stage does nothing.
 
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
+from functools import partial
 
 import anyio
 
@@ -17,7 +18,6 @@ from batcher.service.shared import reading
 from batcher.stages.context import Context
 from batcher.stages.openings import Opened
 from batcher.stages.stage import Claimed
-from batcher.states import State
 from batcher.store import jobs
 
 #: Opening that takes longer is worth being done ahead.
@@ -38,12 +38,14 @@ class Ahead:
         self._unsuitable: set[int] = set()  #: the upload itself finds out what is wrong with them
 
     async def claim(self, places: int, busy: Collection[object]) -> Claimed[Job]:
-        """Return what comes next, while it has to wait for room. The table is not changed."""
+        """Return what the upload takes next, while it has to wait for room. The table is not changed."""
         context = self._context
         if context.draining or not context.lacking or context.openings.seconds < LONG_SECONDS:
             return Claimed()
-        passed_over = [*busy, *self._unsuitable]
-        found = await context.table.transact(lambda ledger: jobs.due(ledger, [State.WAITING], places, passed_over))
+        room = context.headroom.room(context.clock.now())
+        passed_over, longest_first = [*busy, *self._unsuitable], context.plan.longest_first
+        work = partial(jobs.due_within, room=room, places=places, busy=passed_over, longest_first=longest_first)
+        found = await context.table.transact(work)
         return Claimed([job for job in found if not job.url and not job.convert])
 
     def key(self, item: Job) -> object:
@@ -65,10 +67,14 @@ class Ahead:
             openings.ahead.pop(item.id, None)
 
     async def _keep(self, opened: Opened) -> None:
-        with anyio.move_on_after(KEPT_SECONDS):
-            await opened.read.wait()
-        if self._context.openings.ahead.pop(opened.job.id, None) is None:  # the upload has it
-            await opened.read.wait()
+        """Return when the recording may be closed: also at a stop not before the upload that has it has ended."""
+        try:
+            with anyio.move_on_after(KEPT_SECONDS):
+                await opened.read.wait()
+        finally:
+            if self._context.openings.ahead.pop(opened.job.id, None) is None:  # the upload has it
+                with anyio.CancelScope(shield=True):  # what stops us stops the upload too: it soon ends
+                    await opened.read.wait()
 
     async def broke(self, item: Job, error: Exception) -> None:  # noqa: ARG002 - the log has it
         """Leave the recording to the upload."""

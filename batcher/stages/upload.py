@@ -54,7 +54,7 @@ class Upload:
         return self._context.uploads.observe(anyio.current_time(), self._sending, allowed, short=short)
 
     async def claim(self, places: int, busy: Collection[object]) -> Claimed[Job]:
-        """Claim what the quota allows now."""
+        """Claim what the quota allows now, and take note of how many are being sent."""
         claimed = await self._claim(places, busy)
         self._sending += len(claimed.items)
         self._look(short=len(claimed.items) < places)
@@ -77,6 +77,8 @@ class Upload:
         claimed, next_due = await context.table.transact(work)
         reach("claimed")
         context.lacking = claimed.lacking
+        if claimed.unfinished:
+            self.bell.ring()
         if context.lacking:
             context.bells.ahead.ring()
         return Claimed(claimed.jobs, next_due)
@@ -135,10 +137,10 @@ class _Sending:
         self._options = options
         self._epoch = context.uploads.begin()
         self._recording: Recording | None = None
-        self._loose = False  #: audio of it may be at the service that nothing uses (REST)
+        self._loose = False  #: nobody knows whether it left something at the service
 
     async def run(self) -> None:
-        """Send the recording and record how it ended, whatever happens."""
+        """Send the recording and record how it ended; an error that nobody foresaw is left to `broke`."""
         try:
             remote = await self._send()
         except (SourceError, MachineRefuses, ServiceError) as error:
@@ -151,7 +153,7 @@ class _Sending:
             await self._accepted(remote)
 
     async def _ended(self, error: BatcherError) -> None:
-        """Record why it was not sent."""
+        """Record which error it ended in: it was not accepted, or nobody knows."""
         if isinstance(error, SourceChanged):
             await self._changed(str(error))
         elif isinstance(error, SourceError):

@@ -104,12 +104,17 @@ def held(ledger: Ledger) -> Load:
     return load
 
 
+#: How many jobs are put aside in one transaction at most: while it lasts nothing else is written.
+MOST_ASIDE = 100
+
+
 @dataclass(frozen=True, slots=True)
 class Claim:
     """The jobs that were claimed, and what the next one found no room for: a name of `LIMITED`, or nothing."""
 
     jobs: list[Job]
     lacking: str = ""
+    unfinished: bool = False  #: the next claim goes on putting jobs aside
 
 
 def claim(
@@ -139,17 +144,20 @@ def claim(
             return Claim(claimed, lacking)
         free = free.minus(job.load)
         claimed.append(_claim_one(ledger, batch, job))
-    return Claim(claimed, "" if claimed else _kept_out(ledger, limits, room))
+    return Claim(claimed) if claimed else _kept_out(ledger, limits, room)
 
 
-def _kept_out(ledger: Ledger, limits: Limits, room: Load) -> str:
-    """Return what others leave too little of for the next job, or nothing when no job is due."""
-    for job in jobs.due(ledger, [State.WAITING], 1):
+def _kept_out(ledger: Ledger, limits: Limits, room: Load) -> Claim:
+    """Tell what others leave too little of for the next job, or nothing when no job is due."""
+    for _ in range(MOST_ASIDE):
+        due = jobs.due(ledger, [State.WAITING], 1)
+        if not due:
+            return Claim([])
+        (job,) = due
         if job.load.lacking(limits.load()) != "bytes":
-            return job.load.lacking(room)
+            return Claim([], job.load.lacking(room))
         _put_aside(ledger, job, limits)
-        return _kept_out(ledger, limits, room)
-    return ""
+    return Claim([], unfinished=True)
 
 
 def _put_aside(ledger: Ledger, job: Job, limits: Limits) -> None:
