@@ -5,6 +5,10 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import anyio
+
+from batcher.emulator.faults import Fault, Trouble
+from batcher.emulator.tally import Call
 from batcher.model import Survey
 from batcher.service import Service
 from tests.engine_bed import Bed
@@ -48,4 +52,40 @@ def test_a_list_that_may_have_missed_something_does_not_end_a_run(folder: Path) 
     bed = HalfBlind(folder, 1_000)
     assert bed.run() is None
     assert bed.looks > BLIND_LOOKS
+    assert bed.account.files == []
+
+
+class Overtaken(Bed):
+    """The last recording ends while a list is under way, which shows something else of it."""
+
+    overtaken = False
+
+    @asynccontextmanager
+    async def open_service(self) -> AsyncIterator[Service]:
+        """Open the service, and stand between it and the engine."""
+        async with super().open_service() as service:
+            whole = service.survey
+
+            async def survey(*, thorough: bool = True) -> Survey:
+                if not self.overtaken and self.states() == {"completed": 1}:
+                    await self._wait_for_the_end()
+                return await whole(thorough=thorough)
+
+            service.survey = survey  # type: ignore[method-assign]
+            yield service
+
+    async def _wait_for_the_end(self) -> None:
+        self.overtaken = True
+        await anyio.sleep(60)
+        assert self.states() == {"done": 1}
+        ((reference,),) = self.rows("SELECT reference FROM job")
+        self.account.add_foreign(reference=str(reference), work_ms=0)
+
+
+def test_a_list_that_still_shows_something_of_ours_does_not_end_a_run(folder: Path) -> None:
+    """Of a recording that ended while the list was made the next list tells what is left."""
+    bed = Overtaken(folder, 1_000)
+    bed.trouble = lambda call: Fault(Trouble.DELAYED, ms=20_000) if call is Call.FETCH else None
+    assert bed.run() is None
+    assert bed.overtaken
     assert bed.account.files == []
