@@ -81,8 +81,8 @@ class LocalDisk:
         self.elsewhere = 0
         for each in self._inputs.paths:
             async for found in self._found(each):
-                named = [(_below(file.path, each.root), file) for file in found]
-                yield [_candidate(name, file, prefixes[each.root]) for name, file in named if self._ours(name)]
+                ours = [file for file in found if self._ours(each.named(file.path))]
+                yield [_candidate(_below(file.path, each.root), file, prefixes[each.root]) for file in ours]
         urls = self._inputs.urls
         for start in range(0, len(urls), _URLS):
             yield [Candidate(url, url_output(url), 0, 0) for url in urls[start : start + _URLS] if self._ours(url)]
@@ -200,7 +200,7 @@ def url_digest(url: bytes) -> bytes:
 
 
 def _below(path: bytes, root: bytes) -> bytes:
-    """Return a recording's path below its root, which is the same wherever that is mounted."""
+    """Return a recording's path below its root, which its outputs mirror."""
     return path.removeprefix(os.path.join(root, b""))  # noqa: PTH118 - bytes
 
 

@@ -11,7 +11,7 @@ from batcher.cli.place import locate, place_of, shards_in
 from batcher.cli.session import prepare
 from batcher.cli.settings import read_settings
 from batcher.errors import UsageError
-from batcher.files import Input, Inputs, WalkRules, sweep_temporaries, write_output
+from batcher.files import Input, Inputs, WalkRules, gather, sweep_temporaries, write_output
 from batcher.files.temporaries import open_temporary
 from batcher.local_disk import LocalDisk
 from batcher.model import FileBounds
@@ -109,6 +109,66 @@ def test_the_parts_are_the_same_wherever_the_input_is_mounted(tmp_path: Path) ->
         assert elsewhere == 60 - len(found)
         everything += found
     assert len(set(everything)) == len(everything) == 60
+
+
+def divided(folder: Path, inputs: Inputs) -> list[list[bytes]]:
+    """Return the paths that each of two parts finds in these inputs."""
+    parts = []
+    for part in (1, 2):
+        found = scan_paths(folder, inputs, Shard(part, 2))
+        assert len(set(found)) == len(found)
+        parts.append(found)
+    return parts
+
+
+def scan_paths(folder: Path, inputs: Inputs, shard: Shard) -> list[bytes]:
+    """Scan inputs for one part; return the paths of what was found, each once, as the table takes them."""
+    disk = LocalDisk(inputs, folder / "out", folder, rules=WalkRules(), bounds=FileBounds(), raw=False, shard=shard)
+
+    async def found() -> list[bytes]:
+        scanned = [found async for found in disk.scan(dict.fromkeys(inputs.roots, ""))]
+        return list(dict.fromkeys(candidate.path for candidates in scanned for candidate in candidates))
+
+    return anyio.run(found)
+
+
+def listing(folder: Path, *lines: str) -> str:
+    """Write a list, and return its name."""
+    path = folder / "list"
+    path.write_text("".join(f"{line}\n" for line in lines))
+    return str(path)
+
+
+def test_what_a_list_names_is_divided_by_its_own_line(tmp_path: Path) -> None:
+    """Another line that comes, goes or leads nowhere moves no recording into another part, nor out of every part."""
+    make(tmp_path / "L" / "a", 20)
+    for number in range(20):
+        (tmp_path / "L" / "a" / str(number % 5) / f"{number}.wav").rename(tmp_path / "L" / "a" / f"{number}.wav")
+    lines = [f"{tmp_path}/L/a/{number}.wav" for number in range(20)]
+    (tmp_path / "L" / "b").mkdir()
+    (tmp_path / "L" / "b" / "0.wav").touch()
+    both = divided(tmp_path, gather([], [listing(tmp_path, *lines, f"{tmp_path}/L/b/0.wav")]))
+    (tmp_path / "L" / "b" / "0.wav").unlink()
+    gone = divided(tmp_path, gather([], [listing(tmp_path, *lines, f"{tmp_path}/L/b/0.wav")]))
+    alone = divided(tmp_path, gather([], [listing(tmp_path, *lines)]))
+    assert gone == alone == [[path for path in part if b"/L/b/" not in path] for part in both]
+    assert min(map(len, alone)) > 3
+    assert sum(map(len, both)) == 21
+
+
+def test_a_list_divides_what_is_mounted_elsewhere_alike_if_its_lines_are_relative(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A line is what it says, not where that leads; a directory's recordings go by the line and the path below it."""
+    found = []
+    for place in ("here", "there"):
+        make(tmp_path / place / "in")
+        monkeypatch.chdir(tmp_path / place)
+        lines = divided(tmp_path, gather([], [listing(tmp_path, "./in/0", "in/1//")]))
+        found.append([[path.removeprefix(bytes(tmp_path / place)) for path in part] for part in lines])
+    assert found[0] == found[1]
+    assert sum(map(len, found[0])) == 24
+    assert min(map(len, found[0])) > 3
 
 
 def test_urls_are_divided_by_their_whole_text(tmp_path: Path) -> None:

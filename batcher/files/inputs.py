@@ -28,6 +28,11 @@ class Input:
     path: bytes
     root: bytes
     listed: bool = False  #: from a list: that it is missing concerns this entry alone
+    name: bytes = b""  #: what `path` is called where recordings are divided among shards; a directory has no name
+
+    def named(self, path: bytes) -> bytes:
+        """Return what a recording found here is called there: nothing that depends on what else is looked through."""
+        return (self.name + path.removeprefix(self.path)).lstrip(b"/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +84,9 @@ def _argument(entry: bytes) -> Input:
     path = os.path.abspath(entry)
     if not os.path.exists(path):
         raise UsageError(f"there is no {show_path(entry)}", hint="Check the spelling of the input.")
-    return Input(path, path if os.path.isdir(path) else os.path.dirname(path))
+    if os.path.isdir(path):
+        return Input(path, path)
+    return Input(path, os.path.dirname(path), name=os.path.basename(path))
 
 
 def _entries(entries: Sequence[bytes]) -> list[Input]:
@@ -87,7 +94,7 @@ def _entries(entries: Sequence[bytes]) -> list[Input]:
     there = [path for path in paths if os.path.exists(path)] or paths  # a missing one must not move all outputs
     homes = [path if os.path.isdir(path) else os.path.dirname(path) for path in there]
     root = os.path.commonpath(homes) if homes else b""
-    return [Input(path, root, listed=True) for path in paths]
+    return [Input(path, root, True, os.path.normpath(entry)) for path, entry in zip(paths, entries, strict=True)]
 
 
 def _lines(name: str) -> Iterator[bytes]:
