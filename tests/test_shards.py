@@ -134,7 +134,7 @@ def scan_paths(folder: Path, inputs: Inputs, shard: Shard) -> list[bytes]:
 
 def listing(folder: Path, *lines: str) -> str:
     """Write a list, and return its name."""
-    path = folder / "list"
+    path = folder / f"list-{len(list(folder.iterdir()))}"
     path.write_text("".join(f"{line}\n" for line in lines))
     return str(path)
 
@@ -169,6 +169,29 @@ def test_a_list_divides_what_is_mounted_elsewhere_alike_if_its_lines_are_relativ
     assert found[0] == found[1]
     assert sum(map(len, found[0])) == 24
     assert min(map(len, found[0])) > 3
+
+
+@pytest.mark.parametrize("order", [("D", "D/1"), ("D/1", "D"), ("D", "D/1/1.wav"), ("D", "D/1", "D/1/1.wav")])
+def test_inputs_that_lie_in_one_another_give_a_recording_one_name(
+    order: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Below the outermost of them, whether an argument or a list names it: it is in one part, and paid for once."""
+    make(tmp_path / "D", 40)
+    monkeypatch.chdir(tmp_path)
+    twice = listing(tmp_path, *order, *(str(tmp_path / each) for each in order))
+    for inputs in (gather(order), gather(order[:1], [listing(tmp_path, *order[1:])]), gather([], [twice])):
+        (one, other) = divided(tmp_path, inputs)
+        assert not set(one) & set(other)
+        assert len(one) + len(other) == 40
+    alone = divided(tmp_path, gather(["D"]))
+    assert [sorted(part) for part in divided(tmp_path, gather(order))] == [sorted(part) for part in alone]
+
+
+def test_a_file_system_itself_may_hold_an_input(tmp_path: Path) -> None:
+    """The outermost directory has no name but its slash."""
+    make(tmp_path / "D", 3)
+    names = [each.named(each.path + b"/x.wav") for each in gather(["/", str(tmp_path / "D")]).paths]
+    assert names == [b"x.wav", bytes(tmp_path / "D" / "x.wav").lstrip(b"/")]
 
 
 def test_urls_are_divided_by_their_whole_text(tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from batcher.errors import UsageError
@@ -60,7 +61,7 @@ def gather(arguments: Sequence[str], lists: Sequence[str] = ()) -> Inputs:
     paths = [_argument(entry) for entry in named if not names_url(entry)]
     paths += _entries([entry for entry in listed if not names_url(entry)])
     urls = dict.fromkeys(entry for entry in (*named, *listed) if names_url(entry))
-    return Inputs(tuple(paths), tuple(urls))
+    return Inputs(tuple(_named_once(paths)), tuple(urls))
 
 
 def names_url(entry: bytes) -> bool:
@@ -95,6 +96,24 @@ def _entries(entries: Sequence[bytes]) -> list[Input]:
     homes = [path if os.path.isdir(path) else os.path.dirname(path) for path in there]
     root = os.path.commonpath(homes) if homes else b""
     return [Input(path, root, True, os.path.normpath(entry)) for path, entry in zip(paths, entries, strict=True)]
+
+
+def _named_once(inputs: Sequence[Input]) -> Iterator[Input]:
+    """Yield the inputs, each named below the outermost one that it lies in: what both hold has one name then."""
+    names: dict[bytes, bytes] = {}
+    for each in inputs:
+        names.setdefault(each.path, each.name)
+    outermost = cache(lambda directory: next((path for path in _ways_down(directory) if path in names), None))
+    for each in inputs:
+        top = outermost(os.path.dirname(each.path)) or each.path
+        yield replace(each, name=names[top] + each.path.removeprefix(top))
+
+
+def _ways_down(path: bytes) -> Iterator[bytes]:
+    """Yield the directories that hold an absolute path, the outermost first, and then the path."""
+    yield b"/"
+    yield from (path[: slash.start()] for slash in re.finditer(rb"(?<!^)/", path))
+    yield path
 
 
 def _lines(name: str) -> Iterator[bytes]:
