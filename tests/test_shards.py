@@ -1,7 +1,9 @@
 """Shards: which recordings belong to which, and how every verb finds the table of its own."""
 
 import os
+import sqlite3
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 
 import anyio
@@ -291,6 +293,39 @@ def test_a_slip_that_found_nothing_yet_is_no_division(tmp_path: Path) -> None:
     table(tmp_path, "3/8", jobs=0).write_bytes(b"what is this")
     with pytest.raises(UsageError, match="begun with 8 shards"):
         prepare(place_of(tmp_path, None, "2/4"))
+
+
+@pytest.mark.parametrize(("first", "second"), [("1/2", "1/3"), ("1/2", ""), ("", "1/3")])
+def test_of_two_divisions_that_begin_at_the_same_moment_one_decides(first: str, second: str, tmp_path: Path) -> None:
+    """It is written down before there is a table, and the other is told what to type; OUT stays usable."""
+    prepare(place_of(tmp_path, None, first))
+    with pytest.raises(UsageError, match=f"begun with{' 2 shards' if first else 'out shards'}") as caught:
+        prepare(place_of(tmp_path, None, second))
+    assert (" --shard 1/2" if first else "without --shard") in caught.value.hint
+    parts = tmp_path / ".batcher" / "parts"
+    assert f"remove {parts} first" in caught.value.hint
+    assert parts.stat().st_mode & 0o077 == 0
+    prepare(place_of(tmp_path, None, first))
+    parts.unlink()
+    prepare(place_of(tmp_path, None, second))
+
+
+def test_a_division_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    """Nobody knows what it was."""
+    prepare(place_of(tmp_path, None, "1/2"))
+    (tmp_path / ".batcher" / "parts").write_text("many")
+    with pytest.raises(UsageError, match="cannot be understood"):
+        prepare(place_of(tmp_path, None, "1/2"))
+
+
+def test_an_early_kill_leaves_no_division_in_a_table(tmp_path: Path) -> None:
+    """The file may be there without a byte, or without the tables in it."""
+    table(tmp_path, "2/8", jobs=0).write_bytes(b"")
+    empty = table(tmp_path, "3/8", jobs=0)
+    empty.unlink()
+    with closing(sqlite3.connect(empty)) as conn:
+        conn.execute("PRAGMA journal_mode = WAL")
+    prepare(place_of(tmp_path, None, "2/4"))
 
 
 @pytest.mark.parametrize(("before", "after"), [("2/4", "2/8"), ("2/4", "3/4"), ("2/4", ""), ("", "2/4")])
