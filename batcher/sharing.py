@@ -23,7 +23,7 @@ class Company:
     shard: Shard
     batch: str
     began: int
-    largest: int = 0  #: bytes of the largest recording; no part is less, or it would wait for ever
+    largest: int = 0  #: bytes that a recording may have; some parts hold it, or it would wait for ever
     seen: dict[str, int] = field(default_factory=dict)  #: other batches, and when they were last seen
     strangers: Load = NOTHING  #: what nobody's batch holds
 
@@ -46,4 +46,16 @@ class Company:
         left = [max(0, each) for each in astuple(limits.minus(self.strangers))]
         part = Load(*(each // parts + (place < each % parts) for each in left))
         door = parts < self.shard.parts and place == 0 and part.pending > 1  # so that one that comes later can be seen
-        return replace(part, pending=part.pending - door, bytes=max(part.bytes, min(left[-1], self.largest)))
+        return replace(part, pending=part.pending - door, bytes=self._bytes(left[-1], parts, place))
+
+    def _bytes(self, left: int, parts: int, place: int) -> int:
+        """Return the part in the bytes.
+
+        Where equal parts would not hold the largest recording, the first in order get so much, from half of the bytes,
+        and the others the rest: together they stay within the limit, and everybody is among the first one day.
+        """
+        largest = min(left, self.largest)
+        if left // parts >= largest:
+            return left // parts + (place < left % parts)
+        first = max(1, left // 2 // largest)
+        return largest if place < first else (left - first * largest) // (parts - first)

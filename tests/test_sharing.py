@@ -97,10 +97,22 @@ def test_more_batches_than_parts_are_heeded_from_the_beginning() -> None:
     assert one.part(LIMITS, 1_000).pending == 20
 
 
-def test_the_largest_recording_finds_room_in_any_part() -> None:
-    """A part that is smaller would have it wait for ever."""
-    assert company(1, 100, largest=1 << 30).part(LIMITS, 0).bytes == 1 << 30
-    assert company(1, 100, largest=1 << 40).part(LIMITS, 0).bytes == LIMITS.bytes
+@pytest.mark.parametrize("parts", [2, 9, 10, 16, 100])
+@pytest.mark.parametrize("largest", [1, 500_000_000, 1 << 30, 6_000_000_000, 1 << 40])
+def test_the_largest_recording_finds_room_and_all_parts_together_are_within_the_limit(parts: int, largest: int) -> None:
+    """Some shards get so much, and when they are done others: a part that is smaller would have it wait for ever."""
+    shares = [company(part, parts, largest=largest).part(LIMITS, 0).bytes for part in range(1, parts + 1)]
+    assert shares[0] >= min(largest, LIMITS.bytes)
+    assert LIMITS.bytes - parts <= sum(shares) <= LIMITS.bytes
+    if largest < LIMITS.bytes // 2:
+        assert min(shares) >= LIMITS.bytes // parts // 2
+
+
+def test_a_shard_that_is_left_alone_has_room_for_the_largest() -> None:
+    """Wherever its place was."""
+    last = company(100, 100, largest=1 << 30)
+    assert last.part(LIMITS, 0).bytes < 1 << 30
+    assert last.part(LIMITS, LATER).bytes == LIMITS.bytes
 
 
 def test_a_limit_of_one_is_used() -> None:
