@@ -140,7 +140,7 @@ class Headroom:
             self._grow(seen)
             self.foreign, self.known = seen, True
         else:
-            self.foreign = Load(*map(max, astuple(seen), astuple(self.foreign)))
+            self.foreign = seen.most(self.foreign)
         if self.doubted is not None and complete and began >= self.doubted:
             self.doubted = None
         self.began = began if self.doubted is None else None

@@ -28,14 +28,15 @@ class Company:
     strangers: Load = NOTHING  #: what nobody's batch holds
 
     def observe(self, survey: Survey, now: int) -> None:
-        """Take note of a look at everything that the account holds."""
-        self.strangers = survey.unlisted
+        """Take note of a look at the account. One that may have missed something makes no stranger's part smaller."""
+        strangers = survey.unlisted
         for listed in survey.objects:
             reference = parse(listed.reference)
             if reference is None:
-                self.strangers = self.strangers.plus(listed.load)
+                strangers = strangers.plus(listed.load)
             elif reference.batch != self.batch:
                 self.seen[reference.batch] = now
+        self.strangers = strangers if survey.complete else strangers.most(self.strangers)
 
     def part(self, limits: Load, now: int) -> Load:
         """Return what this shard may hold of an account with such limits."""

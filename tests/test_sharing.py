@@ -90,6 +90,19 @@ def test_what_strangers_hold_is_nobodys_part() -> None:
     assert one.part(LIMITS, 0).pending == 0
 
 
+def test_a_look_that_may_have_missed_something_makes_no_stranger_smaller() -> None:
+    """A glance shows no files: what strangers hold of them and of bytes is what it was, and more pending is more."""
+    one = company(1, 2)
+    audio = RemoteObject("f", "theirs", RemoteStatus.UPLOADED, bytes=4_000_000_000, files=1)
+    one.observe(Survey((audio,), unlisted=Load(0, 20, 9, 0)), 0)
+    before = one.part(LIMITS, 0)
+    assert (before.stored, before.files, before.bytes) == (990, 495, 3_000_000_000)
+    one.observe(replace(survey(strangers=10), complete=False), 1)
+    assert one.part(LIMITS, 1) == replace(before, pending=45)
+    one.observe(survey(), 2)
+    assert one.part(LIMITS, 2) == Load(50, 1_000, 500, 5_000_000_000)
+
+
 def test_more_batches_than_parts_are_heeded_from_the_beginning() -> None:
     """Somebody else's batcher works here too."""
     one = company(1, 2)
