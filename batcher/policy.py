@@ -186,9 +186,8 @@ class Headroom:
             return NOTHING
         reserve = NOTHING if self.company else self._reserve()
         room = self.limits.load().minus(self.foreign).minus(reserve)
-        if self.company is not None:
-            room = room.within(self.company.part(self.limits.load(), now))
-        return replace(room, pending=min(room.pending, ceil(self.limits.pending * self._share(now))))
+        ours = self.company.part(self.limits.load(), now) if self.company else self.limits.load()
+        return room.within(replace(ours, pending=ceil(ours.pending * self._share(now))))
 
     def _reserve(self) -> Load:
         return Load(*(ceil(2 * grown) if grown >= LEAST_GROWTH else 0 for grown in self.growth))

@@ -28,6 +28,8 @@ from batcher.policy import (
     second_chance,
     submission_failed,
 )
+from batcher.shard import Shard
+from batcher.sharing import Company
 from batcher.states import Event, State, accepts
 from tests.test_judgement import a_job
 
@@ -202,6 +204,19 @@ def test_whatever_is_learned_makes_reckoned_room_old() -> None:
     versions.append(headroom.version)
     assert sorted(set(versions)) == versions
     assert not headroom.judging
+
+
+def test_what_refusals_teach_binds_a_shard_too() -> None:
+    """Its part shrinks with the share: of half of the account each of four shards takes an eighth."""
+    headroom = Headroom(Limits(), Company(Shard(1, 4), "8" * 16, NOW))
+    headroom.observe(seen(0), NOW)
+    assert headroom.room(NOW).pending == 25
+    headroom.refused(NOW, "full")
+    later = NOW + 2 * PAUSE_MS
+    headroom.observe(Judgement(pending=80), later)
+    assert headroom.room(later) == Load(13, 500, NO_LIMIT // 4, NO_LIMIT // 4)
+    headroom.observe(seen(95), later)
+    assert headroom.room(later).pending == 5
 
 
 def test_doubt_means_looking_again_first() -> None:
