@@ -12,7 +12,7 @@ from batcher.model import NOTHING, Load, Survey
 from batcher.reference import parse
 from batcher.shard import Shard
 
-#: For so long a shard counts that was not seen any more, or, in the beginning, not yet.
+#: For so long at least a shard counts that was not seen any more, or, in the beginning, not yet.
 PRESUMED_MS = 60_000
 
 
@@ -24,6 +24,7 @@ class Company:
     batch: str
     began: int
     largest: int = 0  #: bytes that a recording may have; some parts hold it, or it would wait for ever
+    presumed_ms: int = PRESUMED_MS  #: longer where looks are far apart
     seen: dict[str, int] = field(default_factory=dict)  #: other batches, and when they were last seen
     strangers: Load = NOTHING  #: what nobody's batch holds
 
@@ -40,9 +41,9 @@ class Company:
 
     def part(self, limits: Load, now: int) -> Load:
         """Return what this shard may hold of an account with such limits."""
-        others = sorted(batch for batch, at in self.seen.items() if now - at <= PRESUMED_MS)
+        others = sorted(batch for batch, at in self.seen.items() if now - at <= self.presumed_ms)
         parts, place = len(others) + 1, bisect(others, self.batch)
-        if now - self.began <= PRESUMED_MS and parts <= self.shard.parts:
+        if now - self.began <= self.presumed_ms and parts <= self.shard.parts:
             parts, place = self.shard.parts, self.shard.part - 1
         left = [max(0, each) for each in astuple(limits.minus(self.strangers))]
         part = Load(*(each // parts + (place < each % parts) for each in left))

@@ -14,6 +14,7 @@ from batcher.policy import (
     BACKOFF_CAP_MS,
     BACKOFF_FIRST_MS,
     IDENTICAL_REFUSALS,
+    LOOK_LATE_MS,
     PAUSE_MS,
     REFUSALS_COUNT_ONCE_MS,
     SHARE_HELD_LONGEST_MS,
@@ -134,6 +135,14 @@ def test_a_listing_that_took_long_may_be_older() -> None:
     headroom.observe(seen(0), NOW, took=100_000)
     assert headroom.room(NOW + 200_000).pending == 100
     assert headroom.room(NOW + 200_001) == NOTHING
+
+
+def test_a_listing_stays_young_until_politeness_allows_the_next() -> None:
+    """Of 16 shards each looks every 50 s: nothing would be sent for the rest of the time."""
+    headroom = Headroom(Limits(), looks_apart_ms=50_000)
+    headroom.observe(seen(0), NOW, took=1_000)
+    assert headroom.room(NOW + 51_000 + LOOK_LATE_MS).pending == 100
+    assert headroom.room(NOW + 51_001 + LOOK_LATE_MS) == NOTHING
 
 
 @given(
