@@ -6,6 +6,8 @@ from contextlib import AbstractAsyncContextManager, closing
 from dataclasses import replace
 from pathlib import Path
 from random import Random
+from types import SimpleNamespace
+from typing import cast
 
 import anyio
 import pytest
@@ -23,7 +25,8 @@ from batcher.service import Service
 from batcher.service.simulated import Pace, open_simulated
 from batcher.shard import Shard
 from batcher.sharing import PRESUMED_MS, Company
-from batcher.stages.context import Plan
+from batcher.stages.context import Context, Plan
+from batcher.stages.poll import Poll
 from batcher.store.admission import Candidate
 from batcher.store.db import open_inline
 from batcher.store.table import Table
@@ -141,6 +144,28 @@ def test_a_shard_that_is_left_alone_has_room_for_the_largest() -> None:
 def test_a_limit_of_one_is_used() -> None:
     """The open place is not the only one."""
     assert company(1, 4).part(Load(1, 1, 1, 1), LATER).pending == 1
+
+
+@pytest.mark.parametrize("parts", [0, 1, 3, 16, 98, 250])
+def test_all_shards_together_look_no_more_often_than_one_batch_may(parts: int) -> None:
+    """However many jobs are about to end: less than ten times a second."""
+    plan = Plan(Options(), Limits(), shard=Shard(1, parts) if parts else None)
+
+    async def looks() -> list[float]:
+        poll = Poll(cast("Context", SimpleNamespace(plan=plan)))
+        moments = [0.0]
+        while moments[-1] < 60:
+            poll._looked = moments[-1]
+            poll._looks.append(moments[-1])
+            moments.append(moments[-1] + max(0.01, poll._crowded()))
+        return moments
+
+    moments = anyio.run(looks)
+    for begin in (0, 10.5, 30):
+        found = sum(begin <= moment < begin + 20 for moment in moments)
+        assert 2 * 98 / 1.5 - parts <= found * max(1, parts) <= 2 * 98 + parts
+    if parts <= 98:
+        assert sum(moment < 10 for moment in moments) * max(1, parts) <= 98
 
 
 # Whole shards.
