@@ -4,6 +4,7 @@ import os
 import sqlite3
 from collections import Counter
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -13,7 +14,7 @@ from batcher.cli.place import locate, place_of, shards_in
 from batcher.cli.session import prepare
 from batcher.cli.settings import read_settings
 from batcher.errors import UsageError
-from batcher.files import Input, Inputs, WalkRules, gather, sweep_temporaries, write_output
+from batcher.files import Input, Inputs, OutputError, WalkRules, gather, sweep_temporaries, write_output
 from batcher.files.temporaries import open_temporary
 from batcher.local_disk import LocalDisk
 from batcher.model import FileBounds
@@ -203,6 +204,32 @@ def test_urls_are_divided_by_their_whole_text(tmp_path: Path) -> None:
     assert (len(one), len(other)) == (left_too, left)
     assert min(len(one), len(other)) > 5
     assert len(one) + len(other) == 40
+
+
+def test_urls_of_one_path_have_outputs_of_their_own_in_every_shard(tmp_path: Path) -> None:
+    """No table tells a shard which names the others have taken; without shards the plain name goes to the first."""
+    urls = tuple(b"https://a.example/talk.mp3?number=%d" % number for number in range(40))
+    found = [
+        name
+        for part in (1, 2)
+        for name in scan(tmp_path, urls=(*urls, b"https://a.example/talk.mp3"), shard=Shard(part, 2))[0]
+    ]
+    assert len(set(found)) == 41
+    assert "a.example/talk.mp3" in found
+    assert sum(name.startswith("a.example/talk~") and name.endswith(".mp3") for name in found) == 40
+    assert set(scan(tmp_path, urls=urls)[0]) == {"a.example/talk.mp3"}
+
+
+def test_what_to_do_about_another_shards_file_is_said(tmp_path: Path) -> None:
+    """A retry cannot help: the file is where it belongs. The table has the transcript, which another OUT takes."""
+    (tmp_path / "a.wav.txt").write_bytes(b"theirs")
+    for shard, words in (
+        (Shard(1, 2), "run this one with another OUT, and with --db"),
+        (None, "not one of this batch$"),
+    ):
+        disk = LocalDisk(Inputs(), tmp_path, tmp_path, rules=WalkRules(), bounds=FileBounds(), raw=False, shard=shard)
+        with pytest.raises(OutputError, match=words):
+            anyio.run(partial(disk.write, [("a.wav.txt", b"ours")], replace=False))
 
 
 def test_without_shards_nothing_is_left_to_others(tmp_path: Path) -> None:

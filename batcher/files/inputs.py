@@ -10,10 +10,11 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from hashlib import blake2b
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from batcher.errors import UsageError
-from batcher.files.names import output_name
+from batcher.files.names import output_name, with_suffix
 from batcher.files.reasons import why
 from batcher.text import show_path
 
@@ -74,11 +75,18 @@ def names_url(entry: bytes) -> bool:
         return False
 
 
-def url_output(url: bytes) -> str:
-    """Return where the outputs of a URL go: below its host, without what comes after a question mark."""
+def url_output(url: bytes, *, alone: bool = True) -> str:
+    """Return where the outputs of a URL go: below its host, without what comes after a question mark.
+
+    What that drops may be all that tells it from another. The table sees to it that their names differ; where others
+    write into the same directory, which no table here knows of, a hash of the whole does.
+    """
     parts = urlsplit(url.decode())
     host = (parts.hostname or "url").encode()
-    return output_name(host + b"/" + unquote_to_bytes(parts.path).lstrip(b"/"))
+    name = output_name(host + b"/" + unquote_to_bytes(parts.path).lstrip(b"/"))
+    if alone or not (parts.query or parts.fragment):
+        return name
+    return with_suffix(name, blake2b(url, digest_size=5).hexdigest())
 
 
 def _argument(entry: bytes) -> Input:
