@@ -6,6 +6,7 @@ from collections import Counter
 from contextlib import closing
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -335,6 +336,27 @@ def test_of_two_divisions_that_begin_at_the_same_moment_one_decides(first: str, 
     prepare(place_of(tmp_path, None, first))
     parts.unlink()
     prepare(place_of(tmp_path, None, second))
+
+
+@pytest.mark.parametrize("quicker", ["1/4", "1/3"])
+def test_another_that_was_quicker_by_a_moment_decides(
+    quicker: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the look and the writing: of the same division it is welcome, of another it is not."""
+    link = os.link
+
+    def late(source: str, target: str, **places: Any) -> None:
+        monkeypatch.setattr(os, "link", link)
+        prepare(place_of(tmp_path, None, quicker))
+        link(source, target, **places)
+
+    monkeypatch.setattr(os, "link", late)
+    if quicker == "1/4":
+        prepare(place_of(tmp_path, None, "2/4"))
+    else:
+        with pytest.raises(UsageError, match="begun with 3 shards"):
+            prepare(place_of(tmp_path, None, "2/4"))
+    assert [path.name for path in (tmp_path / ".batcher").glob("*parts*")] == ["parts"]
 
 
 def test_a_division_that_cannot_be_read_is_refused(tmp_path: Path) -> None:

@@ -28,8 +28,10 @@ def settle_shards(place: Place) -> None:
         write_output(place.out / PRIVATE, PARTS, b"%d\n" % _parts(place.shard), replace=False)
     except OutputError:
         file = place.out / PRIVATE / PARTS
-        slip = f"If that was a slip, and nothing works there, remove {quoted(file)} first."
-        raise _begun_otherwise(place.shard, _written(file), slip) from None
+        written = _written(file)
+        if written != _parts(place.shard):  # else another shard was quicker
+            slip = f"If that was a slip, and nothing works there, remove {quoted(file)} first."
+            raise _begun_otherwise(place.shard, written, slip) from None
 
 
 def _parts(shard: Shard | None) -> int:
