@@ -14,10 +14,10 @@ from batcher.disk import Disk
 from batcher.errors import BatcherError, MachineRefuses
 from batcher.killpoints import reach
 from batcher.model import Limits, Load
-from batcher.policy import Headroom, Residence
+from batcher.policy import LOOK_LATE_MS, Headroom, Residence
 from batcher.requests import apply_request
 from batcher.service import Service
-from batcher.sharing import Company
+from batcher.sharing import PRESUMED_MS, Company
 from batcher.stages.ahead import Ahead
 from batcher.stages.collect import Collect
 from batcher.stages.context import Compute, Context, Plan, compute_inline
@@ -123,7 +123,7 @@ class Engine:
             plan=plan,
             batch=batch,
             compute=self._compute,
-            headroom=Headroom(plan.limits, self._company(batch)),
+            headroom=Headroom(plan.limits, self._company(batch), looks_apart_ms=self._looks_apart_ms),
             residence=Residence(service.poll_seconds),
             openings=Openings(self._disk),
             valve=self._valve,
@@ -136,7 +136,14 @@ class Engine:
 
     def _company(self, batch: Batch) -> Company | None:
         shard = self._plan.shard
-        return Company(shard, batch.id, self._clock.now(), self._plan.bounds.bytes) if shard else None
+        if shard is None:
+            return None
+        presumed = max(PRESUMED_MS, 2 * (self._looks_apart_ms + LOOK_LATE_MS))  # two looks, or it would be missed
+        return Company(shard, batch.id, self._clock.now(), self._plan.bounds.bytes, presumed)
+
+    @property
+    def _looks_apart_ms(self) -> int:
+        return round(self._service.poll_seconds * 1000)
 
     def _passed(self, count: int) -> None:
         self._uploads.passed(anyio.current_time(), count)

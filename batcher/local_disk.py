@@ -15,6 +15,8 @@ from batcher.files import (
     Found,
     Input,
     Inputs,
+    NameTaken,
+    OutputError,
     Stat,
     Verdict,
     WalkProblem,
@@ -37,6 +39,9 @@ from batcher.shard import Shard
 from batcher.states import Event
 from batcher.store.admission import Candidate, Examined
 
+_ANOTHER_SHARDS = (
+    "if it is another shard's, run this one with another OUT, and with --db for this table: it is paid for"
+)
 _URLS = 1_000  #: URLs brought into the table at a time
 
 _log = structlog.get_logger()
@@ -81,11 +86,12 @@ class LocalDisk:
         self.elsewhere = 0
         for each in self._inputs.paths:
             async for found in self._found(each):
-                named = [(_below(file.path, each.root), file) for file in found]
-                yield [_candidate(name, file, prefixes[each.root]) for name, file in named if self._ours(name)]
+                ours = [file for file in found if self._ours(each.named(file.path))]
+                yield [_candidate(_below(file.path, each.root), file, prefixes[each.root]) for file in ours]
         urls = self._inputs.urls
         for start in range(0, len(urls), _URLS):
-            yield [Candidate(url, url_output(url), 0, 0) for url in urls[start : start + _URLS] if self._ours(url)]
+            taken = [url for url in urls[start : start + _URLS] if self._ours(url)]
+            yield [Candidate(url, url_output(url, alone=self._shard is None), 0, 0) for url in taken]
 
     def _ours(self, name: bytes) -> bool:
         """Tell whether a recording belongs to this shard, and count it otherwise."""
@@ -138,8 +144,12 @@ class LocalDisk:
         await offload(self._write, outputs, replace)
 
     def _write(self, outputs: Sequence[tuple[str, bytes]], replace: bool) -> None:
-        for name, data in outputs:
-            write_output(self._out, name, data, replace=replace, owner=self._shard.tag if self._shard else "")
+        owner = self._shard.tag if self._shard else ""
+        try:
+            for name, data in outputs:
+                write_output(self._out, name, data, replace=replace, owner=owner)
+        except NameTaken as error:
+            raise (OutputError(f"{error}; {_ANOTHER_SHARDS}") if owner else error) from None
 
     async def missing(self, outputs: Sequence[str]) -> list[str]:
         """Return those of the outputs that are not there."""
@@ -200,7 +210,7 @@ def url_digest(url: bytes) -> bytes:
 
 
 def _below(path: bytes, root: bytes) -> bytes:
-    """Return a recording's path below its root, which is the same wherever that is mounted."""
+    """Return a recording's path below its root, which its outputs mirror."""
     return path.removeprefix(os.path.join(root, b""))  # noqa: PTH118 - bytes
 
 

@@ -38,6 +38,10 @@ class Load:
         """Return so much of this as is not more than `most`."""
         return Load(*map(min, astuple(self), astuple(most)))
 
+    def most(self, other: "Load") -> "Load":
+        """Return, thing by thing, what is more."""
+        return Load(*map(max, astuple(self), astuple(other)))
+
     def lacking(self, room: "Load") -> str:
         """Return the name of the first thing of which `room` has less, or nothing if all of it fits."""
         return next((name for name in LIMITED if getattr(self, name) > getattr(room, name)), "")

@@ -18,6 +18,8 @@ BACKOFF_CAP_MS = 15 * 60_000
 
 #: A listing older than this says nothing about room any more; one that took long itself may be twice as old.
 SURVEY_FRESH_MS = 30_000
+#: The next one may be so much later than politeness asks for.
+LOOK_LATE_MS = 10_000
 
 #: Refusals for quota within this time are one refusal; each halves our share, down to the smallest.
 REFUSALS_COUNT_ONCE_MS = 10_000
@@ -109,6 +111,7 @@ class Headroom:
     company: Company | None = None  #: the shards that this one shares the account with
     began: int | None = None  #: when the latest listing that counts was begun
     doubted: int | None = None  #: only a complete listing that is begun from then on counts
+    looks_apart_ms: int = 0  #: how long politeness lets a listing wait for the next one
     fresh_ms: int = SURVEY_FRESH_MS  #: how old it may be
     foreign: Load = NOTHING
     growth: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0)  #: of `foreign`, thing by thing
@@ -134,13 +137,13 @@ class Headroom:
         self.judging, self.version = False, self.version + 1
         if not complete and not self.known:
             return
-        self.fresh_ms = max(SURVEY_FRESH_MS, 2 * took)
+        self.fresh_ms = max(SURVEY_FRESH_MS, 2 * took, self.looks_apart_ms + took + LOOK_LATE_MS)
         seen = judgement.foreign
         if complete:
             self._grow(seen)
             self.foreign, self.known = seen, True
         else:
-            self.foreign = Load(*map(max, astuple(seen), astuple(self.foreign)))
+            self.foreign = seen.most(self.foreign)
         if self.doubted is not None and complete and began >= self.doubted:
             self.doubted = None
         self.began = began if self.doubted is None else None
@@ -186,9 +189,8 @@ class Headroom:
             return NOTHING
         reserve = NOTHING if self.company else self._reserve()
         room = self.limits.load().minus(self.foreign).minus(reserve)
-        if self.company is not None:
-            room = room.within(self.company.part(self.limits.load(), now))
-        return replace(room, pending=min(room.pending, ceil(self.limits.pending * self._share(now))))
+        ours = self.company.part(self.limits.load(), now) if self.company else self.limits.load()
+        return room.within(replace(ours, pending=ceil(ours.pending * self._share(now))))
 
     def _reserve(self) -> Load:
         return Load(*(ceil(2 * grown) if grown >= LEAST_GROWTH else 0 for grown in self.growth))

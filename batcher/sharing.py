@@ -12,7 +12,7 @@ from batcher.model import NOTHING, Load, Survey
 from batcher.reference import parse
 from batcher.shard import Shard
 
-#: For so long a shard counts that was not seen any more, or, in the beginning, not yet.
+#: For so long at least a shard counts that was not seen any more, or, in the beginning, not yet.
 PRESUMED_MS = 60_000
 
 
@@ -23,27 +23,41 @@ class Company:
     shard: Shard
     batch: str
     began: int
-    largest: int = 0  #: bytes of the largest recording; no part is less, or it would wait for ever
+    largest: int = 0  #: bytes that a recording may have; some parts hold it, or it would wait for ever
+    presumed_ms: int = PRESUMED_MS  #: longer where looks are far apart
     seen: dict[str, int] = field(default_factory=dict)  #: other batches, and when they were last seen
     strangers: Load = NOTHING  #: what nobody's batch holds
 
     def observe(self, survey: Survey, now: int) -> None:
-        """Take note of a look at everything that the account holds."""
-        self.strangers = survey.unlisted
+        """Take note of a look at the account. One that may have missed something makes no stranger's part smaller."""
+        strangers = survey.unlisted
         for listed in survey.objects:
             reference = parse(listed.reference)
             if reference is None:
-                self.strangers = self.strangers.plus(listed.load)
+                strangers = strangers.plus(listed.load)
             elif reference.batch != self.batch:
                 self.seen[reference.batch] = now
+        self.strangers = strangers if survey.complete else strangers.most(self.strangers)
 
     def part(self, limits: Load, now: int) -> Load:
         """Return what this shard may hold of an account with such limits."""
-        others = sorted(batch for batch, at in self.seen.items() if now - at <= PRESUMED_MS)
+        others = sorted(batch for batch, at in self.seen.items() if now - at <= self.presumed_ms)
         parts, place = len(others) + 1, bisect(others, self.batch)
-        if now - self.began <= PRESUMED_MS and parts <= self.shard.parts:
+        if now - self.began <= self.presumed_ms and parts <= self.shard.parts:
             parts, place = self.shard.parts, self.shard.part - 1
         left = [max(0, each) for each in astuple(limits.minus(self.strangers))]
         part = Load(*(each // parts + (place < each % parts) for each in left))
         door = parts < self.shard.parts and place == 0 and part.pending > 1  # so that one that comes later can be seen
-        return replace(part, pending=part.pending - door, bytes=max(part.bytes, min(left[-1], self.largest)))
+        return replace(part, pending=part.pending - door, bytes=self._bytes(left[-1], parts, place))
+
+    def _bytes(self, left: int, parts: int, place: int) -> int:
+        """Return the part in the bytes.
+
+        Where equal parts would not hold the largest recording, the first in order get so much, from half of the bytes,
+        and the others the rest: together they stay within the limit, and everybody is among the first one day.
+        """
+        largest = min(left, self.largest)
+        if left // parts >= largest:
+            return left // parts + (place < left % parts)
+        first = max(1, left // 2 // largest)
+        return largest if place < first else (left - first * largest) // (parts - first)

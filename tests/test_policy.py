@@ -14,6 +14,7 @@ from batcher.policy import (
     BACKOFF_CAP_MS,
     BACKOFF_FIRST_MS,
     IDENTICAL_REFUSALS,
+    LOOK_LATE_MS,
     PAUSE_MS,
     REFUSALS_COUNT_ONCE_MS,
     SHARE_HELD_LONGEST_MS,
@@ -28,6 +29,8 @@ from batcher.policy import (
     second_chance,
     submission_failed,
 )
+from batcher.shard import Shard
+from batcher.sharing import Company
 from batcher.states import Event, State, accepts
 from tests.test_judgement import a_job
 
@@ -134,6 +137,14 @@ def test_a_listing_that_took_long_may_be_older() -> None:
     assert headroom.room(NOW + 200_001) == NOTHING
 
 
+def test_a_listing_stays_young_until_politeness_allows_the_next() -> None:
+    """Of 16 shards each looks every 50 s: nothing would be sent for the rest of the time."""
+    headroom = Headroom(Limits(), looks_apart_ms=50_000)
+    headroom.observe(seen(0), NOW, took=1_000)
+    assert headroom.room(NOW + 51_000 + LOOK_LATE_MS).pending == 100
+    assert headroom.room(NOW + 51_001 + LOOK_LATE_MS) == NOTHING
+
+
 @given(
     pending=st.integers(1, 500), stored=st.integers(1, 5000),
     others=st.integers(0, 600), held=st.integers(0, 6000),
@@ -202,6 +213,19 @@ def test_whatever_is_learned_makes_reckoned_room_old() -> None:
     versions.append(headroom.version)
     assert sorted(set(versions)) == versions
     assert not headroom.judging
+
+
+def test_what_refusals_teach_binds_a_shard_too() -> None:
+    """Its part shrinks with the share: of half of the account each of four shards takes an eighth."""
+    headroom = Headroom(Limits(), Company(Shard(1, 4), "8" * 16, NOW))
+    headroom.observe(seen(0), NOW)
+    assert headroom.room(NOW).pending == 25
+    headroom.refused(NOW, "full")
+    later = NOW + 2 * PAUSE_MS
+    headroom.observe(Judgement(pending=80), later)
+    assert headroom.room(later) == Load(13, 500, NO_LIMIT // 4, NO_LIMIT // 4)
+    headroom.observe(seen(95), later)
+    assert headroom.room(later).pending == 5
 
 
 def test_doubt_means_looking_again_first() -> None:

@@ -27,7 +27,15 @@ from tests.emulated import Emulated, emulated, emulated_rest, make_recordings
 QUICK = Knobs(queue_ms=20, min_work_ms=20, max_work_ms=40)
 Service = Emulated[Account] | Emulated[RestAccount]
 #: What lies in a batch's directory when a run was killed.
-OF_A_RUN = {"jobs.sqlite3", "jobs.sqlite3-wal", "jobs.sqlite3-shm", "jobs.sqlite3.lock", "log.jsonl", "last-run.json"}
+OF_A_RUN = {
+    "jobs.sqlite3",
+    "jobs.sqlite3-wal",
+    "jobs.sqlite3-shm",
+    "jobs.sqlite3.lock",
+    "log.jsonl",
+    "last-run.json",
+    "parts",
+}
 
 
 @contextmanager

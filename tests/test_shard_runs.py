@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from batcher.cli.connect import _pace
+from batcher.cli.connect import _pace, check_connection
 from batcher.cli.settings import read_settings
 from batcher.emulator.knobs import Knobs, RestKnobs
+from batcher.errors import UsageError
 from tests.emulated import Emulated, emulated, emulated_rest, expected, make_recordings, transcripts
 
 PENDING = 30
@@ -103,6 +104,15 @@ def test_every_verb_finds_the_shard_that_is_meant(tmp_path: Path) -> None:
 def test_shards_share_the_budget_of_requests() -> None:
     """As they share everything else that is the account's; without a limit there is nothing to share."""
     assert _pace(read_settings(None, {"shard": "2/4"})) == 50
-    assert _pace(read_settings(None, {"shard": "2/4", "requests_per_minute": "3"})) == 1
+    assert _pace(read_settings(None, {"shard": "2/4", "requests_per_minute": "4"})) == 1
     assert _pace(read_settings(None, {"shard": "2/4", "requests_per_minute": "0"})) == 0
     assert _pace(read_settings(None, {})) == 200
+
+
+def test_more_shards_than_requests_a_minute_are_refused() -> None:
+    """Together they would make more than the account is allowed; over gRPC nothing counts them."""
+    with pytest.raises(UsageError, match="not one for each of 201 shards"):
+        check_connection(read_settings(None, {"shard": "2/201"}))
+    check_connection(read_settings(None, {"shard": "2/200"}))
+    check_connection(read_settings(None, {"shard": "2/201", "requests_per_minute": "0"}))
+    check_connection(read_settings(None, {"shard": "2/201", "api": "grpc"}))

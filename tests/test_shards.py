@@ -1,8 +1,12 @@
 """Shards: which recordings belong to which, and how every verb finds the table of its own."""
 
 import os
+import sqlite3
 from collections import Counter
+from contextlib import closing
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -11,7 +15,7 @@ from batcher.cli.place import locate, place_of, shards_in
 from batcher.cli.session import prepare
 from batcher.cli.settings import read_settings
 from batcher.errors import UsageError
-from batcher.files import Input, Inputs, WalkRules, sweep_temporaries, write_output
+from batcher.files import Input, Inputs, OutputError, WalkRules, gather, sweep_temporaries, write_output
 from batcher.files.temporaries import open_temporary
 from batcher.local_disk import LocalDisk
 from batcher.model import FileBounds
@@ -111,6 +115,89 @@ def test_the_parts_are_the_same_wherever_the_input_is_mounted(tmp_path: Path) ->
     assert len(set(everything)) == len(everything) == 60
 
 
+def divided(folder: Path, inputs: Inputs) -> list[list[bytes]]:
+    """Return the paths that each of two parts finds in these inputs."""
+    parts = []
+    for part in (1, 2):
+        found = scan_paths(folder, inputs, Shard(part, 2))
+        assert len(set(found)) == len(found)
+        parts.append(found)
+    return parts
+
+
+def scan_paths(folder: Path, inputs: Inputs, shard: Shard) -> list[bytes]:
+    """Scan inputs for one part; return the paths of what was found, each once, as the table takes them."""
+    disk = LocalDisk(inputs, folder / "out", folder, rules=WalkRules(), bounds=FileBounds(), raw=False, shard=shard)
+
+    async def found() -> list[bytes]:
+        scanned = [found async for found in disk.scan(dict.fromkeys(inputs.roots, ""))]
+        return list(dict.fromkeys(candidate.path for candidates in scanned for candidate in candidates))
+
+    return anyio.run(found)
+
+
+def listing(folder: Path, *lines: str) -> str:
+    """Write a list, and return its name."""
+    path = folder / f"list-{len(list(folder.iterdir()))}"
+    path.write_text("".join(f"{line}\n" for line in lines))
+    return str(path)
+
+
+def test_what_a_list_names_is_divided_by_its_own_line(tmp_path: Path) -> None:
+    """Another line that comes, goes or leads nowhere moves no recording into another part, nor out of every part."""
+    make(tmp_path / "L" / "a", 20)
+    for number in range(20):
+        (tmp_path / "L" / "a" / str(number % 5) / f"{number}.wav").rename(tmp_path / "L" / "a" / f"{number}.wav")
+    lines = [f"{tmp_path}/L/a/{number}.wav" for number in range(20)]
+    (tmp_path / "L" / "b").mkdir()
+    (tmp_path / "L" / "b" / "0.wav").touch()
+    both = divided(tmp_path, gather([], [listing(tmp_path, *lines, f"{tmp_path}/L/b/0.wav")]))
+    (tmp_path / "L" / "b" / "0.wav").unlink()
+    gone = divided(tmp_path, gather([], [listing(tmp_path, *lines, f"{tmp_path}/L/b/0.wav")]))
+    alone = divided(tmp_path, gather([], [listing(tmp_path, *lines)]))
+    assert gone == alone == [[path for path in part if b"/L/b/" not in path] for part in both]
+    assert min(map(len, alone)) > 3
+    assert sum(map(len, both)) == 21
+
+
+def test_a_list_divides_what_is_mounted_elsewhere_alike_if_its_lines_are_relative(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A line is what it says, not where that leads; a directory's recordings go by the line and the path below it."""
+    found = []
+    for place in ("here", "there"):
+        make(tmp_path / place / "in")
+        monkeypatch.chdir(tmp_path / place)
+        lines = divided(tmp_path, gather([], [listing(tmp_path, "./in/0", "in/1//")]))
+        found.append([[path.removeprefix(bytes(tmp_path / place)) for path in part] for part in lines])
+    assert found[0] == found[1]
+    assert sum(map(len, found[0])) == 24
+    assert min(map(len, found[0])) > 3
+
+
+@pytest.mark.parametrize("order", [("D", "D/1"), ("D/1", "D"), ("D", "D/1/1.wav"), ("D", "D/1", "D/1/1.wav")])
+def test_inputs_that_lie_in_one_another_give_a_recording_one_name(
+    order: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Below the outermost of them, whether an argument or a list names it: it is in one part, and paid for once."""
+    make(tmp_path / "D", 40)
+    monkeypatch.chdir(tmp_path)
+    twice = listing(tmp_path, *order, *(str(tmp_path / each) for each in order))
+    for inputs in (gather(order), gather(order[:1], [listing(tmp_path, *order[1:])]), gather([], [twice])):
+        (one, other) = divided(tmp_path, inputs)
+        assert not set(one) & set(other)
+        assert len(one) + len(other) == 40
+    alone = divided(tmp_path, gather(["D"]))
+    assert [sorted(part) for part in divided(tmp_path, gather(order))] == [sorted(part) for part in alone]
+
+
+def test_a_file_system_itself_may_hold_an_input(tmp_path: Path) -> None:
+    """The outermost directory has no name but its slash."""
+    make(tmp_path / "D", 3)
+    names = [each.named(each.path + b"/x.wav") for each in gather(["/", str(tmp_path / "D")]).paths]
+    assert names == [b"x.wav", bytes(tmp_path / "D" / "x.wav").lstrip(b"/")]
+
+
 def test_urls_are_divided_by_their_whole_text(tmp_path: Path) -> None:
     """Also by what comes after a question mark, which names another recording."""
     urls = tuple(b"https://a.example/talk.mp3?number=%d" % number for number in range(40))
@@ -118,6 +205,32 @@ def test_urls_are_divided_by_their_whole_text(tmp_path: Path) -> None:
     assert (len(one), len(other)) == (left_too, left)
     assert min(len(one), len(other)) > 5
     assert len(one) + len(other) == 40
+
+
+def test_urls_of_one_path_have_outputs_of_their_own_in_every_shard(tmp_path: Path) -> None:
+    """No table tells a shard which names the others have taken; without shards the plain name goes to the first."""
+    urls = tuple(b"https://a.example/talk.mp3?number=%d" % number for number in range(40))
+    found = [
+        name
+        for part in (1, 2)
+        for name in scan(tmp_path, urls=(*urls, b"https://a.example/talk.mp3"), shard=Shard(part, 2))[0]
+    ]
+    assert len(set(found)) == 41
+    assert "a.example/talk.mp3" in found
+    assert sum(name.startswith("a.example/talk~") and name.endswith(".mp3") for name in found) == 40
+    assert set(scan(tmp_path, urls=urls)[0]) == {"a.example/talk.mp3"}
+
+
+def test_what_to_do_about_another_shards_file_is_said(tmp_path: Path) -> None:
+    """A retry cannot help: the file is where it belongs. The table has the transcript, which another OUT takes."""
+    (tmp_path / "a.wav.txt").write_bytes(b"theirs")
+    for shard, words in (
+        (Shard(1, 2), "run this one with another OUT, and with --db"),
+        (None, "not one of this batch$"),
+    ):
+        disk = LocalDisk(Inputs(), tmp_path, tmp_path, rules=WalkRules(), bounds=FileBounds(), raw=False, shard=shard)
+        with pytest.raises(OutputError, match=words):
+            anyio.run(partial(disk.write, [("a.wav.txt", b"ours")], replace=False))
 
 
 def test_without_shards_nothing_is_left_to_others(tmp_path: Path) -> None:
@@ -208,6 +321,60 @@ def test_a_slip_that_found_nothing_yet_is_no_division(tmp_path: Path) -> None:
     table(tmp_path, "3/8", jobs=0).write_bytes(b"what is this")
     with pytest.raises(UsageError, match="begun with 8 shards"):
         prepare(place_of(tmp_path, None, "2/4"))
+
+
+@pytest.mark.parametrize(("first", "second"), [("1/2", "1/3"), ("1/2", ""), ("", "1/3")])
+def test_of_two_divisions_that_begin_at_the_same_moment_one_decides(first: str, second: str, tmp_path: Path) -> None:
+    """It is written down before there is a table, and the other is told what to type; OUT stays usable."""
+    prepare(place_of(tmp_path, None, first))
+    with pytest.raises(UsageError, match=f"begun with{' 2 shards' if first else 'out shards'}") as caught:
+        prepare(place_of(tmp_path, None, second))
+    assert (" --shard 1/2" if first else "without --shard") in caught.value.hint
+    parts = tmp_path / ".batcher" / "parts"
+    assert f"remove {parts} first" in caught.value.hint
+    assert parts.stat().st_mode & 0o077 == 0
+    prepare(place_of(tmp_path, None, first))
+    parts.unlink()
+    prepare(place_of(tmp_path, None, second))
+
+
+@pytest.mark.parametrize("quicker", ["1/4", "1/3"])
+def test_another_that_was_quicker_by_a_moment_decides(
+    quicker: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the look and the writing: of the same division it is welcome, of another it is not."""
+    link = os.link
+
+    def late(source: str, target: str, **places: Any) -> None:
+        monkeypatch.setattr(os, "link", link)
+        prepare(place_of(tmp_path, None, quicker))
+        link(source, target, **places)
+
+    monkeypatch.setattr(os, "link", late)
+    if quicker == "1/4":
+        prepare(place_of(tmp_path, None, "2/4"))
+    else:
+        with pytest.raises(UsageError, match="begun with 3 shards"):
+            prepare(place_of(tmp_path, None, "2/4"))
+    assert [path.name for path in (tmp_path / ".batcher").glob("*parts*")] == ["parts"]
+
+
+def test_a_division_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    """Nobody knows what it was."""
+    prepare(place_of(tmp_path, None, "1/2"))
+    (tmp_path / ".batcher" / "parts").write_text("many")
+    with pytest.raises(UsageError, match="cannot be understood"):
+        prepare(place_of(tmp_path, None, "1/2"))
+
+
+def test_an_early_kill_leaves_no_division_in_a_table(tmp_path: Path) -> None:
+    """The file may be there without a byte, or without the tables in it."""
+    table(tmp_path, "2/8", jobs=0).write_bytes(b"")
+    empty = table(tmp_path, "3/8", jobs=0)
+    empty.unlink()
+    with closing(sqlite3.connect(empty)) as conn:
+        conn.execute("PRAGMA journal_mode = WAL")
+    prepare(place_of(tmp_path, None, "2/4"))
 
 
 @pytest.mark.parametrize(("before", "after"), [("2/4", "2/8"), ("2/4", "3/4"), ("2/4", ""), ("", "2/4")])

@@ -39,6 +39,7 @@ def check_connection(settings: Settings) -> None:
 
         rest_http.check_address(address(settings), ca_file=settings.ca_file, insecure=settings.insecure)
         webhook(settings)
+        _pace(settings)
 
 
 def connect(settings: Settings, key: Key, workers: int = 0) -> AbstractAsyncContextManager[Service]:
@@ -61,9 +62,20 @@ def connect(settings: Settings, key: Key, workers: int = 0) -> AbstractAsyncCont
 
 
 def _pace(settings: Settings) -> int:
-    """Return how many requests a minute this run may make; the shards of an account share its budget."""
+    """Return how many requests a minute this run may make; the shards of an account share its budget.
+
+    It stays so to the end, also when the others are done: each of them would have to know at every moment who is left.
+    Raises UsageError when there is not one a minute for each.
+    """
     shard, most = parse_shard(settings.shard), settings.requests_per_minute
-    return max(1, most // shard.parts) if shard and most else most
+    if not shard or not most:
+        return most
+    if shard.parts > most:
+        raise UsageError(
+            f"requests_per_minute is {most}, which is not one for each of {shard.parts} shards",
+            hint=f"Use at most {most} shards, fewer are quicker; or raise it if the account is allowed more.",
+        )
+    return most // shard.parts
 
 
 def webhook(settings: Settings) -> Webhook:

@@ -28,7 +28,7 @@ from batcher.cli.meter import Meter
 from batcher.cli.place import PRIVATE, Place
 from batcher.cli.quotas import PLACES, amount
 from batcher.cli.settings import read_settings
-from batcher.cli.shards import check_shards
+from batcher.cli.shards import settle_shards
 from batcher.clock import Dice, SystemClock
 from batcher.config import Settings
 from batcher.engine import Engine, Pulse
@@ -88,7 +88,7 @@ class Outcome:
 def prepare(place: Place) -> None:
     """Make the batch's private directory, and check that its table can be made. Blocks."""
     private_directory(place.out / PRIVATE)
-    check_shards(place)
+    settle_shards(place)
     private_directory(place.state)
     folder = place.db.parent
     if not folder.is_dir():

@@ -1,32 +1,70 @@
 """One OUT for several shards: each has a table of its own there, and all of them the same number of parts."""
 
+import os
+from contextlib import suppress
+from pathlib import Path
+
 from batcher.cli.place import PRIVATE, TABLE, Place, shards_in
+from batcher.cli.words import quoted
 from batcher.errors import UsageError
+from batcher.files import OutputError, write_output
+from batcher.shard import Shard
 from batcher.store.reader import open_reader
+from batcher.text import show_path
+
+PARTS = "parts"  #: the file in OUT's private directory that tells how many parts there are; 0 is no shards
 
 
-def check_shards(place: Place) -> None:
-    """Raise UsageError when OUT was begun with another division: recordings would be in two tables, and paid twice."""
-    whole = place.out / PRIVATE / TABLE
-    if place.shard is not None and whole.exists() and _has_jobs(Place(place.out, whole)):
-        raise UsageError(
-            "this OUT was begun without shards", hint="Go on without --shard, or give the shards another OUT."
-        )
-    parts = place.shard.parts if place.shard else 0
-    for shard in shards_in(place.out):
-        other = Place(place.out, place.out / PRIVATE / f"shard-{shard.tag}" / TABLE, shard)
-        if shard.parts != parts and _has_jobs(other):
-            example = f"{min(place.shard.part, shard.parts) if place.shard else 1}/{shard.parts}"
-            raise UsageError(
-                f"this OUT was begun with {shard.parts} shards",
-                hint=f"Go on with --shard {example} and so on, or give another OUT.",
-            )
+def settle_shards(place: Place) -> None:
+    """Keep OUT to the division that it was begun with: else recordings are in two tables, and paid for twice. Blocks.
 
-
-def _has_jobs(place: Place) -> bool:
-    """Tell whether a table has rows; one that cannot be read is taken for full."""
+    The first run writes it down before it makes a table, so that of several that begin at once only one decides. Rows
+    are looked for as well: an older OUT has tables alone. Raises UsageError when it was begun otherwise.
+    """
+    for parts, table in _tables(place.out):
+        if parts != _parts(place.shard) and _has_jobs(table):
+            raise _begun_otherwise(place.shard, parts)
     try:
-        with open_reader(place.db) as reader:
+        write_output(place.out / PRIVATE, PARTS, b"%d\n" % _parts(place.shard), replace=False)
+    except OutputError:
+        file = place.out / PRIVATE / PARTS
+        written = _written(file)
+        if written != _parts(place.shard):  # else another shard was quicker
+            slip = f"If that was a slip, and nothing works there, remove {quoted(file)} first."
+            raise _begun_otherwise(place.shard, written, slip) from None
+
+
+def _parts(shard: Shard | None) -> int:
+    return shard.parts if shard else 0
+
+
+def _tables(out: Path) -> list[tuple[int, Path]]:
+    """Return the tables in an output directory, and how many parts there are to each."""
+    whole = out / PRIVATE / TABLE
+    parts = [(shard.parts, out / PRIVATE / f"shard-{shard.tag}" / TABLE) for shard in shards_in(out)]
+    return [(0, whole), *parts] if whole.exists() else parts
+
+
+def _begun_otherwise(wanted: Shard | None, parts: int, slip: str = "") -> UsageError:
+    if parts == 0:
+        begun, go_on = "without shards", "without --shard"
+    else:
+        begun = f"with {parts} shards"
+        go_on = f"with --shard {min(wanted.part, parts) if wanted else 1}/{parts} and so on"
+    return UsageError(f"this OUT was begun {begun}", hint=f"Go on {go_on}, or give another OUT. {slip}".rstrip())
+
+
+def _written(file: Path) -> int:
+    """Return how many parts were written down. Raises UsageError if that cannot be told."""
+    with suppress(OSError, ValueError):
+        return int(file.read_bytes())
+    raise UsageError(f"{show_path(os.fsencode(file))} cannot be understood", hint="Remove it, and run again.")
+
+
+def _has_jobs(table: Path) -> bool:
+    """Tell whether a table has rows; one that cannot be read is taken for full, one that was never made is not."""
+    try:
+        with open_reader(table) as reader:
             return reader.counts().total.jobs > 0
-    except Exception:  # noqa: BLE001 - whatever SQLite says of it
-        return True
+    except Exception as error:  # noqa: BLE001 - whatever SQLite says of it
+        return "no such table" not in str(error)

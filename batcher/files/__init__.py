@@ -9,6 +9,7 @@ from batcher.files.inputs import Input, Inputs, gather, url_output
 from batcher.files.names import fold, output_name, with_suffix
 from batcher.files.offload import in_flight, offload
 from batcher.files.outputs import (
+    NameTaken,
     OutputError,
     free_bytes,
     missing_outputs,
@@ -25,6 +26,7 @@ __all__ = [
     "Found",
     "Input",
     "Inputs",
+    "NameTaken",
     "OutputError",
     "Recording",
     "Stat",

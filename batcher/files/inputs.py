@@ -8,11 +8,13 @@ import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
+from hashlib import blake2b
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from batcher.errors import UsageError
-from batcher.files.names import output_name
+from batcher.files.names import output_name, with_suffix
 from batcher.files.reasons import why
 from batcher.text import show_path
 
@@ -28,6 +30,11 @@ class Input:
     path: bytes
     root: bytes
     listed: bool = False  #: from a list: that it is missing concerns this entry alone
+    name: bytes = b""  #: what `path` is called where recordings are divided among shards; a directory has no name
+
+    def named(self, path: bytes) -> bytes:
+        """Return what a recording found here is called there: nothing that depends on what else is looked through."""
+        return (self.name + path.removeprefix(self.path)).lstrip(b"/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +62,7 @@ def gather(arguments: Sequence[str], lists: Sequence[str] = ()) -> Inputs:
     paths = [_argument(entry) for entry in named if not names_url(entry)]
     paths += _entries([entry for entry in listed if not names_url(entry)])
     urls = dict.fromkeys(entry for entry in (*named, *listed) if names_url(entry))
-    return Inputs(tuple(paths), tuple(urls))
+    return Inputs(tuple(_named_once(paths)), tuple(urls))
 
 
 def names_url(entry: bytes) -> bool:
@@ -68,18 +75,27 @@ def names_url(entry: bytes) -> bool:
         return False
 
 
-def url_output(url: bytes) -> str:
-    """Return where the outputs of a URL go: below its host, without what comes after a question mark."""
+def url_output(url: bytes, *, alone: bool = True) -> str:
+    """Return where the outputs of a URL go: below its host, without what comes after a question mark.
+
+    What that drops may be all that tells it from another. The table sees to it that their names differ; where others
+    write into the same directory, which no table here knows of, a hash of the whole does.
+    """
     parts = urlsplit(url.decode())
     host = (parts.hostname or "url").encode()
-    return output_name(host + b"/" + unquote_to_bytes(parts.path).lstrip(b"/"))
+    name = output_name(host + b"/" + unquote_to_bytes(parts.path).lstrip(b"/"))
+    if alone or not (parts.query or parts.fragment):
+        return name
+    return with_suffix(name, blake2b(url, digest_size=5).hexdigest())
 
 
 def _argument(entry: bytes) -> Input:
     path = os.path.abspath(entry)
     if not os.path.exists(path):
         raise UsageError(f"there is no {show_path(entry)}", hint="Check the spelling of the input.")
-    return Input(path, path if os.path.isdir(path) else os.path.dirname(path))
+    if os.path.isdir(path):
+        return Input(path, path)
+    return Input(path, os.path.dirname(path), name=os.path.basename(path))
 
 
 def _entries(entries: Sequence[bytes]) -> list[Input]:
@@ -87,7 +103,25 @@ def _entries(entries: Sequence[bytes]) -> list[Input]:
     there = [path for path in paths if os.path.exists(path)] or paths  # a missing one must not move all outputs
     homes = [path if os.path.isdir(path) else os.path.dirname(path) for path in there]
     root = os.path.commonpath(homes) if homes else b""
-    return [Input(path, root, listed=True) for path in paths]
+    return [Input(path, root, True, os.path.normpath(entry)) for path, entry in zip(paths, entries, strict=True)]
+
+
+def _named_once(inputs: Sequence[Input]) -> Iterator[Input]:
+    """Yield the inputs, each named below the outermost one that it lies in: what both hold has one name then."""
+    names: dict[bytes, bytes] = {}
+    for each in inputs:
+        names.setdefault(each.path, each.name)
+    outermost = cache(lambda directory: next((path for path in _ways_down(directory) if path in names), None))
+    for each in inputs:
+        top = outermost(os.path.dirname(each.path)) or each.path
+        yield replace(each, name=names[top] + each.path.removeprefix(top))
+
+
+def _ways_down(path: bytes) -> Iterator[bytes]:
+    """Yield the directories that hold an absolute path, the outermost first, and then the path."""
+    yield b"/"
+    yield from (path[: slash.start()] for slash in re.finditer(rb"(?<!^)/", path))
+    yield path
 
 
 def _lines(name: str) -> Iterator[bytes]:

@@ -37,6 +37,10 @@ class OutputError(BatcherError):
     """This output cannot be written (it fails its job only)."""
 
 
+class NameTaken(OutputError):
+    """A file that is not of this batch has the output's name."""
+
+
 def write_output(root: Path | bytes, name: str, data: bytes, *, replace: bool, owner: str = "") -> None:
     """Write `data` as the file `name` below the directory `root`, making directories as needed. Blocks.
 
@@ -179,8 +183,8 @@ def _same_content(directory: int, name: str, data: bytes) -> bool:
     return True
 
 
-def _in_the_way(name: str) -> OutputError:
-    return OutputError(
+def _in_the_way(name: str) -> NameTaken:
+    return NameTaken(
         f"cannot write {show_text(name)}: another file is in the way, and it is not one of this batch",
         hint="Move it away, or choose another output directory; then retry the job.",
     )

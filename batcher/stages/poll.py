@@ -25,8 +25,9 @@ NEVER_REACHED_SECONDS = 120.0
 LONGEST_PROBE_SECONDS = 60.0
 #: A look in between costs less, but shows neither what others freed nor that something is not there.
 THOROUGH_SECONDS = 30.0
-#: However many jobs are about to end, no ten seconds hold more looks than this.
-MOST_LOOKS, MOST_LOOKS_SECONDS = 100, 10.0
+#: However many jobs are about to end, ten seconds hold no more looks than this; all shards of an account together. Two
+#: below what a person would call ten a second, because on their way some fall behind others.
+MOST_LOOKS, MOST_LOOKS_SECONDS = 98, 10.0
 
 #: After these nothing counts for a job any more, but what its attempt left may be at the service, and in this very look.
 _LEAVE_BEHIND = frozenset({Event.INTERRUPTED, Event.ABSENT, Event.GIVEN_UP, Event.VANISHED})
@@ -54,7 +55,10 @@ class Poll:
         self._looked = float("-inf")
         self._looked_thoroughly = float("-inf")
         self._outlook: Outlook | None = None  # as of before the look
-        self._looks: deque[float] = deque(maxlen=MOST_LOOKS)
+        parts = context.plan.shard.parts if context.plan.shard else 1
+        most = max(1, MOST_LOOKS // parts)
+        self._looks_seconds = MOST_LOOKS_SECONDS * max(1.0, parts * most / MOST_LOOKS)
+        self._looks: deque[float] = deque(maxlen=most)
         self._reached = False  #: something that can only be the service has answered, if only with an error
         self._started = anyio.current_time()
 
@@ -203,9 +207,9 @@ class Poll:
 
     def _crowded(self) -> float:
         """Return how long after the latest listing the next one may come, so that there are never too many in a row."""
-        if len(self._looks) < MOST_LOOKS:
+        if len(self._looks) < (self._looks.maxlen or 0):
             return 0.0
-        return self._looks[0] + MOST_LOOKS_SECONDS - self._looked
+        return self._looks[0] + self._looks_seconds - self._looked
 
     def _until_due(self, outlook: Outlook) -> float:
         """Return when a listing can next tell something new, in seconds after the latest one."""

@@ -20,7 +20,15 @@ from tests.crash.trial import PENDING, STORED, Trial, digest_of
 
 FORMATS = ("txt", "json")
 #: What a batch may leave in its private directory.
-_OWN = {"jobs.sqlite3", "jobs.sqlite3-wal", "jobs.sqlite3-shm", "jobs.sqlite3.lock", "log.jsonl", "last-run.json"}
+_OWN = {
+    "jobs.sqlite3",
+    "jobs.sqlite3-wal",
+    "jobs.sqlite3-shm",
+    "jobs.sqlite3.lock",
+    "log.jsonl",
+    "last-run.json",
+    "parts",
+}
 
 _JOBS = "SELECT path, state, reason, transcript.digest FROM job LEFT JOIN transcript ON transcript = transcript.id"
 

@@ -295,8 +295,8 @@ MUTANTS = (
     Mutant(
         "leaves no room for one when its share is small",
         "batcher/policy.py",
-        "min(room.pending, ceil(self.limits.pending * self._share(now))))",
-        "min(room.pending, int(self.limits.pending * self._share(now))))",
+        "pending=ceil(ours.pending * self._share(now))",
+        "pending=int(ours.pending * self._share(now))",
         # It comes back by itself, after ten minutes or so: less than the nights take for a standstill.
         hunter="tests/test_policy.py::test_our_share_is_held_and_then_recovers_within_ten_minutes",
     ),
