@@ -41,7 +41,7 @@ LATER_KINDS: Mapping[str, float] = {
     "hindsight": 0.1,  # lists that show what was deleted as it was before it had ended
     "straggler": 0.2,  # audio whose upload was lost when almost all was done shows up late (REST)
     "doubt": 0.1,  # killed when an answer was just lost, and the clock is set by about the settle time
-    "torn": 0.2,  # lists of several pages that lack something (REST)
+    "torn": 0.18,  # lists of several pages that lack something (REST)
     "gap": 0.1,  # something is in no list for a moment, and again after an outage
     "sluggish": 0.1,  # a disk that takes its time for each commit
     "narrow": 0.08,  # an account with room for one
@@ -111,5 +111,5 @@ def _fitted(story: Story, chance: Random) -> Story:
         # Many at once, so that lists have pages; and they are soon old enough to be taken for gone.
         limits = replace(story.limits, pending=20, stored=40, files=None)
         kinds = tuple(kind for kind in story.kinds if kind not in BLURRING)
-        story = replace(story, recordings=max(40, story.recordings), limits=limits, kinds=kinds, settle_s=120)
+        story = replace(story, recordings=60, limits=limits, kinds=kinds, settle_s=120)
     return story
