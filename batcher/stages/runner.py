@@ -45,7 +45,7 @@ async def _work(stage: Stage[T], item: T, busy: set[object]) -> None:
         await stage.broke(item, error)
     finally:
         busy.discard(stage.key(item))
-        stage.bell.ring()
+    stage.bell.ring()  # but not when it was cancelled: the stage ends, and must not be kept from hearing of it
 
 
 def _patience(context: Context, due: int | None) -> float:
