@@ -105,7 +105,6 @@ def _nothing_depends_on_memory() -> Iterator[None]:
     finally:
         CancelScope.__init__ = original  # type: ignore[method-assign]
         gc.enable()
-        gc.collect()
 
 
 def running_loop() -> VirtualLoop:
