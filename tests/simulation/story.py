@@ -105,6 +105,7 @@ def _fitted(story: Story, chance: Random) -> Story:
         files = None if story.limits.files is None else chance.choice([1, 2])
         limits = replace(story.limits, pending=1, stored=chance.choice([1, 1, 2]), files=files)
         story = replace(story, recordings=min(story.recordings, 15), second=min(story.second, 5), limits=limits)
+        story = story.without("shards")  # of two shards with one place one waits for the end of the other
     if "hindsight" in story.kinds:  # what matters is what has failed once, and waits in doubt about the room
         story = replace(story, kinds=tuple(dict.fromkeys((*story.kinds, "failures", "bursts"))))
     if "torn" in story.kinds:
