@@ -48,6 +48,9 @@ class Disk(Protocol):
     async def requests(self) -> dict[str, Request]:
         """Return the requests that were left in the batch's directory, by name, in the order they were made."""
 
+    async def asked(self) -> bool:
+        """Tell whether any request is left there."""
+
     async def drop_request(self, name: str) -> None:
         """Remove a request that was carried out."""
 

@@ -1,6 +1,6 @@
 """The engine: the one place that composes the seams and the stages into a run, and winds it up."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -15,7 +15,7 @@ from batcher.errors import BatcherError, MachineRefuses
 from batcher.killpoints import reach
 from batcher.model import Limits, Load
 from batcher.policy import LOOK_LATE_MS, Headroom, Residence
-from batcher.requests import apply_request
+from batcher.requests import Request, apply_request
 from batcher.service import Service
 from batcher.sharing import PRESUMED_MS, Company
 from batcher.stages.ahead import Ahead
@@ -256,13 +256,21 @@ async def _watch_disk(context: Context) -> None:
 async def _heed_requests(context: Context) -> None:
     """Apply what `batcher retry` and `batcher cancel` leave while this run holds the batch."""
     while True:
-        for name, request in (await context.disk.requests()).items():
-            await context.table.transact(partial(apply_request, request=request))
-            reach("request-applied")
-            if request.verb == "cancel":
-                context.end_unsealed(request.jobs)
-            await context.disk.drop_request(name)  # only now: a kill in between repeats it, and that changes nothing
+        requests = await context.disk.requests()
+        async with context.heeding:
+            if context.finished.is_set():
+                return  # what came too late is the next run's
+            await _heed(context, requests)
         await anyio.sleep(1)
+
+
+async def _heed(context: Context, requests: Mapping[str, Request]) -> None:
+    for name, request in requests.items():
+        await context.table.transact(partial(apply_request, request=request))
+        reach("request-applied")
+        if request.verb == "cancel":
+            context.end_unsealed(request.jobs)
+        await context.disk.drop_request(name)  # only now: a kill in between repeats it, and that changes nothing
 
 
 def _stages(context: Context) -> list[Stage[Any]]:

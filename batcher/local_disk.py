@@ -159,6 +159,10 @@ class LocalDisk:
         """Read what was left in the requests directory."""
         return await offload(self._requests)
 
+    async def asked(self) -> bool:
+        """Tell whether any request is left in the requests directory."""
+        return bool(await self.requests())
+
     def _requests(self) -> dict[str, Request]:
         folder = self._state / "requests"
         found = sorted(folder.glob("*.json")) if folder.is_dir() else []

@@ -45,7 +45,6 @@ SMALLEST = 10_000
 DONE_SHARE = 0.99
 MEGABYTE = 1_000_000
 UPLOADS_SECONDS = 10.0  #: how long a run may take to its first upload
-TURNS = 5  #: of the quick commands; the middle one counts
 
 COLUMNS = (
     Column("rows", "rows"),
@@ -114,9 +113,9 @@ def _sealed(database: str, began: int) -> int | None:
 class Batch:
     """Recordings and outputs of one size of a batch."""
 
-    def __init__(self, place: Path, rows: int, cpus: Cpus) -> None:
+    def __init__(self, place: Path, rows: int, turns: int, cpus: Cpus) -> None:
         self.recordings, self.out = place / "in", place / "out"
-        self._rows, self._cpus = rows, cpus
+        self._rows, self._turns, self._cpus = rows, turns, cpus
         self._database = self.out / ".batcher" / "jobs.sqlite3"
         make_holes(self.recordings, rows)
         self._database.parent.mkdir(parents=True)
@@ -148,7 +147,8 @@ class Batch:
         return figures
 
     async def _seconds(self, command: list[str]) -> float:
-        runs = [await measured("benchmarks.jobs:program", _arguments(command), self._cpus.client) for _ in range(TURNS)]
+        arguments = _arguments(command)
+        runs = [await measured("benchmarks.jobs:program", arguments, self._cpus.client) for _ in range(self._turns)]
         return float(medians([{"wall_s": run["wall_s"]} for run in runs])["wall_s"])
 
     async def _cost(self, finished: Finished, jobs: int) -> float:
@@ -186,11 +186,11 @@ def make_holes(folder: Path, number: int) -> None:
         os.close(handle)
 
 
-async def _table(sizes: Sequence[int], jobs: int, folder: Path, cpus: Cpus) -> list[Figures]:
+async def _table(sizes: Sequence[int], jobs: int, turns: int, folder: Path, cpus: Cpus) -> list[Figures]:
     rows = []
     for size in sizes:
         with tempfile.TemporaryDirectory(dir=folder, prefix="benchmark-") as place:
-            rows.append(await Batch(Path(place), size, cpus).figures(jobs))
+            rows.append(await Batch(Path(place), size, turns, cpus).figures(jobs))
     for row in rows:
         row["cost_ratio"] = row["cpu_ms_per_job"] / rows[0]["cpu_ms_per_job"]
     return rows
@@ -202,12 +202,13 @@ def main(
         1_000_000,
     ],
     jobs: Annotated[int, typer.Option(min=1, help="Jobs of the short run by which the cost is taken.")] = 400,
+    turns: Annotated[int, typer.Option(min=1, help="Runs of a quick command; the middle one counts.")] = 5,
     folder: Annotated[Path, typer.Option(help="Where recordings and outputs are made.")] = TEMPORARY,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")] = False,
 ) -> None:
     """Measure a batch of a million recordings beside a small one."""
     cpus = Cpus(*(two_cpus() or (None, None)))
-    rows = anyio.run(_table, sizes, jobs, folder, cpus)
+    rows = anyio.run(_table, sizes, jobs, turns, folder, cpus)
     notes = [machine("aiosqlite", "anyio"), cpus.note(), f"SQLite {sqlite3.sqlite_version}."]
     show("A million recordings", notes, COLUMNS, rows, as_json)
 

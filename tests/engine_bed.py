@@ -109,6 +109,10 @@ class Disk(SimulatedDisk):
         """Return what a test left."""
         return dict(self.wishes)
 
+    async def asked(self) -> bool:
+        """Tell whether it left anything."""
+        return bool(self.wishes)
+
     async def drop_request(self, name: str) -> None:
         """Forget it."""
         del self.wishes[name]

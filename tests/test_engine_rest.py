@@ -345,7 +345,7 @@ def test_an_account_that_is_gone_for_good_is_given_up_on_request(folder: Path) -
 def test_a_job_that_takes_too_long_is_stuck_and_only_waited_for(folder: Path) -> None:
     """It is shown, never sent again; when it ends after all it is brought home."""
     bed = a_bed(folder, 1_000)
-    bed.core.knobs = replace(bed.core.knobs, min_work_ms=10 * 3_600_000, max_work_ms=10 * 3_600_000)
+    bed.core.knobs = replace(bed.core.knobs, min_work_ms=4 * 3_600_000, max_work_ms=4 * 3_600_000)
     stuck: list[object] = []
 
     def look() -> None:

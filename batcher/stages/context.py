@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
 import structlog
-from anyio import CancelScope, Event
+from anyio import CancelScope, Event, Lock
 
 from batcher.bandwidth import Timetable
 from batcher.clock import Clock, Dice
@@ -147,6 +147,9 @@ class Context:
     scanned: Event = field(default_factory=Event)
     deferred: list[bytes] = field(default_factory=list)
     finished: Event = field(default_factory=Event)
+    heeding: Lock = field(
+        default_factory=Lock
+    )  #: whoever applies requests, or decides that there is nothing left to do
     accepted_at: int | None = None  #: when the service last accepted an upload, UTC milliseconds
     lingering: bool = False  #: all is done; only audio of an upload that failed may still show up
     survey_wanted: bool = False  #: somebody cannot go on without a fresh listing

@@ -91,8 +91,8 @@ class Poll:
         judgement, outlook = await context.table.transact(partial(_apply, scene=scene))
         reach("survey-applied")
         self._learn(judgement, scene)
-        if self._over(judgement, outlook, began, complete=seen.complete) and not await self._asked_meanwhile():
-            context.finished.set()
+        if self._over(judgement, outlook, began, complete=seen.complete):
+            await self._finish()
 
     def _must_be_thorough(self) -> bool:
         """Tell whether anything depends on this look but what has ended."""
@@ -171,10 +171,17 @@ class Poll:
         context.lingering = context.service.bare_uploads and began < outlook.loose
         return not context.lingering
 
-    async def _asked_meanwhile(self) -> bool:
-        """Tell whether a request of `retry` has left anything to do since this look was applied."""
+    async def _finish(self) -> None:
+        """End the run, unless somebody has asked for anything since this look was applied."""
         context = self._context
-        return context.plan.admit and bool(await context.table.transact(survey.unfinished))
+        async with context.heeding:
+            if not (context.plan.admit and await self._asked_meanwhile()):
+                context.finished.set()
+
+    async def _asked_meanwhile(self) -> bool:
+        """Tell whether a request has left anything to do, or waits to be heeded."""
+        context = self._context
+        return bool(await context.table.transact(survey.unfinished) or await context.disk.asked())
 
     async def _wait(self) -> None:
         """Wait until the next listing pays. Bells may shorten the wait, politeness bounds it from below."""

@@ -50,7 +50,7 @@ def broken(mutant: Mutant, folder: Path) -> Path:
 def hunt(mutant: Mutant, nights: int = NIGHTS) -> Verdict:
     """Return what became of a mutant: by nights, or by the test that it names."""
     with tempfile.TemporaryDirectory() as folder:
-        by_nights = [sys.executable, "-m", "tests.mutants.hunt", str(nights)]
+        by_nights = [sys.executable, "-m", "tests.mutants.hunt", str(nights), *mutant.kinds]
         by_test = [sys.executable, "-m", "pytest", "-x", "-q", "-rfE", "-p", "no:cacheprovider", mutant.hunter]
         place = broken(mutant, Path(folder))
         try:

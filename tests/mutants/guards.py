@@ -24,8 +24,9 @@ class Mutant:
     path: str  #: below the repository
     before: str
     after: str
+    kinds: tuple[str, ...] = ()  #: the trouble that this guard is there for, where few nights have it
     hunter: str = ""  #: the test that finds it, as pytest names it, where the simulation cannot
-    nights: int = 12  #: within how many it was found when it was last hunted, roundly
+    nights: int = 4  #: within how many it was found when it was last hunted, roundly
     also: Edit | None = None  #: a second guard that would hide it
 
     @property
@@ -66,6 +67,7 @@ MUTANTS = (
         "batcher/judgement.py",
         "    if not scene.survey.complete or scene.began < earliest:\n",
         "    if scene.began < earliest:\n",
+        kinds=("torn",),
         nights=50,
     ),
     Mutant(
@@ -79,7 +81,6 @@ MUTANTS = (
         "batcher/stages/collect.py",
         "        try:\n            await self._delete(job)\n        except ServiceError:\n",
         "        try:\n            pass\n        except ServiceError:\n",
-        nights=100,
     ),
     Mutant(
         "clears failed jobs from the table only",
@@ -87,7 +88,6 @@ MUTANTS = (
         '        """Delete what failed or was cancelled; what there is a remedy for is sent once more."""\n'
         "        await self._delete(job)\n",
         '        """Delete what failed or was cancelled; what there is a remedy for is sent once more."""\n',
-        nights=25,
     ),
     Mutant(
         "never deletes leftovers",
@@ -132,6 +132,7 @@ MUTANTS = (
         "batcher/judgement.py",
         "    sealed = job.state is State.SEALED\n    event = Event.ANSWER_LOST if sealed else Event.INTERRUPTED\n",
         "    sealed = job.state is State.SEALED\n    event = Event.REFUSED if sealed else Event.INTERRUPTED\n",
+        nights=25,
     ),
     Mutant(
         "ignores what other clients hold",
@@ -153,27 +154,31 @@ MUTANTS = (
         "            _count_foreign(judgement, remote)\n            continue\n",
         "        if reference is None or reference.batch != scene.batch:\n"
         "            _count_foreign(judgement, remote)\n            judgement.extras.append(remote)\n            continue\n",
+        nights=12,
     ),
     Mutant(
         "does not compare recordings of one size",
         "batcher/store/admission.py",
         "    shared = _compare_shared(ledger, candidates)\n",
         "    shared = set[int]()\n",
-        nights=50,
+        kinds=("twins",),
+        nights=12,
     ),
     Mutant(
         "does not ask at the seal whether the audio is known",
         "batcher/stages/upload.py",
         "        if job.digest is None and await",
         "        if False and await",
-        nights=100,
+        kinds=("twins",),
+        nights=50,
     ),
     Mutant(
         "keeps a job sealed that goes once more",
         "batcher/stages/collect.py",
         '"remote": None, "sealed_at": None, ',
         '"remote": None, ',
-        nights=160,
+        kinds=("hindsight",),
+        nights=50,
     ),
     Mutant(
         "does not look for a job with the same audio under way",
@@ -186,14 +191,14 @@ MUTANTS = (
         "batcher/store/jobs.py",
         "        WHERE id = :id AND state = :source RETURNING path",
         "        WHERE id = :id AND :source = :source RETURNING path",
-        nights=180,
+        kinds=("twins",),
+        nights=50,
     ),
     Mutant(
         "lets the next attempt carry the reference of the last one",
         "batcher/store/claim.py",
         "    attempt = job.attempt + 1\n",
         "    attempt = max(1, job.attempt)\n",
-        nights=50,
     ),
     Mutant(
         "takes a deletion that failed for one that was done",
@@ -219,32 +224,35 @@ MUTANTS = (
         "batcher/stages/poll.py",
         "        context.lingering = context.service.bare_uploads and began < outlook.loose\n",
         "        context.lingering = False\n",
+        kinds=("straggler",),
+        nights=60,
     ),
     Mutant(
         "counts neither files nor bytes",
         "batcher/model.py",
         "        return Load(1, 1, self.files, self.bytes)\n",
         "        return Load(1, 1, 0, 0)\n",
-        nights=150,
+        nights=12,
     ),
     Mutant(
         "tries what the service failed again and again",
         "batcher/policy.py",
         "    if job.remedy == Remedy.AGAIN and not job.forgiven:\n",
         "    if job.remedy == Remedy.AGAIN:\n",
+        nights=25,
     ),
     Mutant(
         "sends again what the service failed for good",
         "batcher/policy.py",
         "    if job.state is not State.FAILING or job.remedy is None:\n        return None\n",
         "    if job.state is not State.FAILING:\n        return None\n    if job.remedy is None:\n        return {}\n",
+        nights=25,
     ),
     Mutant(
         "adopts what carries the reference of an earlier attempt",
         "batcher/judgement.py",
         "    return remote.id == job.remote or remote.reference == job.reference\n",
         "    return True\n",
-        nights=50,
     ),
     Mutant(
         "keeps a transcript under any audio of the same options",
@@ -264,6 +272,7 @@ MUTANTS = (
         "batcher/judgement.py",
         "    if job.absent_at is None or job.absent_at < earliest:  #",
         "    if job.absent_at is None:  #",
+        kinds=("gap",),
         nights=60,
     ),
     Mutant(
@@ -271,26 +280,32 @@ MUTANTS = (
         "batcher/store/claim.py",
         "    if origin.same(Origin(boot, at)):\n",
         "    if origin.same(Origin(boot, at)) or boot:\n",
+        kinds=("doubt",),
+        nights=12,
     ),
     Mutant(
         "takes a list of several pages for whole that our own changes crossed",
         "batcher/service/rest_listing.py",
         "        self.sound = self.sound and not (self.pages > 1 and crossed)\n",
         "",
-        nights=100,
+        kinds=("torn",),
+        nights=50,
     ),
     Mutant(
         "does not hold a list of several pages against the service's count",
         "batcher/service/rest_listing.py",
         "            self.sound = self.sound and counts.public_api - crossed <= number <= counts.total + crossed\n",
         "",
-        nights=100,
+        kinds=("torn",),
+        nights=50,
     ),
     Mutant(
         "sends the twins of what the service has failed",
         "batcher/store/jobs.py",
         "        if cause in _SHARED_CAUSES:\n",
         "        if cause in ():\n",
+        kinds=("twins",),
+        nights=25,
     ),
     Mutant(
         "leaves no room for one when its share is small",
@@ -324,7 +339,7 @@ MUTANTS = (
         "batcher/judgement.py",
         "    if job.since >= scene.began:\n        return  #",
         "    if job.since < 0:\n        return  #",
-        nights=50,
+        nights=100,
     ),
     Mutant(
         "sends again by itself what the service has failed",
@@ -345,7 +360,7 @@ MUTANTS = (
         "batcher/judgement.py",
         "    judgement.extras += [r for r in listed if r not in usable[:1]]\n",
         "    judgement.extras += [r for r in listed if r not in usable[:1] and r.status is not RemoteStatus.FAILED]\n",
-        nights=30,
+        nights=100,
     ),
     Mutant(
         "ends over a list that may have missed something",
@@ -361,6 +376,8 @@ MUTANTS = (
         "            context.finished.set()\n",
         "            context.finished.set()\n"
         "        elif context.scanned.is_set() and not outlook.unfinished:\n            context.finished.set()\n",
+        kinds=("straggler",),
+        nights=50,
     ),
     Mutant(
         "takes recordings of one size for twins",

@@ -35,6 +35,7 @@ class Morning:
     """What one batch did in a run that had nothing to do."""
 
     batch: Batch
+    began_ms: int
     looks: list[tuple[int, int]]  #: those of the runs before
     moved: list[Move] = field(default_factory=list)
     deleted: list["Item"] = field(default_factory=list)
@@ -56,11 +57,12 @@ async def _run_again(night: "Night", batch: Batch) -> bool:
     """Run the same command; tell whether it should have had nothing to do, and note what it did all the same."""
     quiet, before, sent = not _left_over(batch), _ends(batch), _sent(night)
     night.happened["quiet morning" if quiet else "busy morning"] += 1
-    morning = night.morning = Morning(batch, list(batch.looks))
+    morning = night.morning = Morning(batch, night.world.now(), list(batch.looks))
     how = await batch.one_life()
     night.morning = None
     if how != "ended":
         night.violated(f"{batch.name} {how} the morning after")
+    _check_clear(night, morning)
     if quiet:
         _check_quiet(night, morning, before, _sent(night) - sent)
     return quiet
@@ -92,8 +94,12 @@ def _check_quiet(
     moved = {move.job for move in morning.moved if before.get(move.job) not in LOOKED_AT_AGAIN}
     if moved:
         night.violated(f"{name} moved the jobs {sorted(moved)} the morning after")
+
+
+def _check_clear(night: "Night", morning: Morning) -> None:
+    """Note whatever the run before had left behind."""
     night.happened["deleted the morning after"] += len(morning.deleted)
     for item in morning.deleted:
-        if not night.oracle.overdue(item, morning.looks):
+        if item.created < morning.began_ms and not night.oracle.overdue(item, morning.looks):
             night.leaked += 1
             night.violated(f"left at the service until the morning after: {item.reference}")

@@ -17,7 +17,7 @@ from batcher.states import FACTS, NEXT, PENDING_STATES, Event, State
 from batcher.store.table import Move
 from tests.simulation.batch import Batch
 from tests.simulation.life import WHO
-from tests.simulation.weather import LATE_MS, STALE_MS
+from tests.simulation.weather import STALE_MS
 
 if TYPE_CHECKING:
     from tests.simulation.night import Night
@@ -224,12 +224,13 @@ class Oracle:
     def overdue(self, item: Item, looks: Sequence[tuple[int, int]]) -> bool:
         """Tell whether an object was late beyond what is promised, and none of these looks at the service showed it.
 
-        Bare audio is waited for a shorter time. What a list shows may be old.
+        Late is what no list need show: lists lag, and what they show may be old. Bare audio is waited for a shorter time.
         """
-        promised = LATE_MS if isinstance(item, RestFile) else self._night.story.settle_s * 1000
+        settle = Settle(self._night.story.settle_s * 1000)
+        promised = settle.apart_ms if isinstance(item, RestFile) else settle.wait_ms
         _, visible = self.hidden.get(item.id, (item, item.visible))
         listed = visible + self._night.list_lag_ms + STALE_MS
-        return visible - item.created > promised and all(began < listed for began, _ in looks)
+        return listed - item.created > promised and all(began < listed for began, _ in looks)
 
     def _deleted(self, batch: Batch, reference: Reference, item: Item) -> None:
         caller, night = WHO.get(), self._night

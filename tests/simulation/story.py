@@ -1,6 +1,6 @@
 """What a night is made of: everything that may go wrong in it has a name, and can be left out."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from random import Random
 
@@ -77,8 +77,8 @@ class Story:
         return replace(self, kinds=tuple(each for each in self.kinds if each != kind))
 
 
-def random_story(seed: int, *, large: bool = False, shared: bool = False) -> Story:
-    """Draw what a night is made of. Large ones have more than a hundred recordings on average."""
+def random_story(seed: int, *, large: bool = False, shared: bool = False, wanted: Sequence[str] = ()) -> Story:
+    """Draw what a night is made of, the `wanted` kinds among it. Large ones have over a hundred recordings on average."""
     chance = Random(f"{seed}:story")
     most = 190 if large else 70
     recordings, pending = chance.randrange(10, most), chance.choice([3, 8, 20, 100])
@@ -89,6 +89,8 @@ def random_story(seed: int, *, large: bool = False, shared: bool = False) -> Sto
     api = "rest" if chance.random() < REST_SHARE else "grpc"
     apart = Random(f"{seed}:story apart")
     kinds += [kind for kind, share in LATER_KINDS.items() if apart.random() < share]
+    kinds += [kind for kind in wanted if kind not in kinds]
+    api = "rest" if set(REST_ONLY) & set(wanted) else "grpc" if set(GRPC_ONLY) & set(wanted) else api
     kinds = [kind for kind in kinds if kind not in (GRPC_ONLY if api == "rest" else REST_ONLY)]
     if api == "rest":
         files, size = chance.choice([None, pending, 2 * pending]), chance.choice([None, 2_000_000, 10_000_000])
@@ -106,6 +108,10 @@ def _fitted(story: Story, chance: Random) -> Story:
         limits = replace(story.limits, pending=1, stored=chance.choice([1, 1, 2]), files=files)
         story = replace(story, recordings=min(story.recordings, 15), second=min(story.second, 5), limits=limits)
         story = story.without("shards")  # of two shards with one place one waits for the end of the other
+    if "straggler" in story.kinds:  # one after the other, so that there is an upload when almost all is done
+        limits = replace(story.limits, pending=1)
+        story = replace(story, recordings=min(story.recordings, 15), second=min(story.second, 5), limits=limits)
+        story = story.without("shards")
     if "hindsight" in story.kinds:  # what matters is what has failed once, and waits in doubt about the room
         story = replace(story, kinds=tuple(dict.fromkeys((*story.kinds, "failures", "bursts"))))
     if "torn" in story.kinds:

@@ -66,6 +66,16 @@ REGRESSIONS = [
         settle_s=120,
         second=7,
     ),
+    Story(
+        56,
+        15,
+        Limits(1, 500, 100, 10_000_000),
+        ("clock", "suspend", "requests", "sluggish", "longest", "straggler"),
+        ends=2,
+        api="rest",
+        settle_s=120,
+        second=5,
+    ),
 ]
 
 

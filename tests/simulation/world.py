@@ -165,6 +165,10 @@ class SimulatedDisk:
             await self._world.left.arm().wait()
         return dict(self._world.requests)
 
+    async def asked(self) -> bool:
+        """Tell whether a person left anything."""
+        return bool(self._world.requests)
+
     async def drop_request(self, name: str) -> None:
         """Forget it."""
         self._alive()
