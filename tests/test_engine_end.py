@@ -10,8 +10,9 @@ import anyio
 from batcher.emulator.faults import Fault, Trouble
 from batcher.emulator.tally import Call
 from batcher.model import Survey
+from batcher.requests import Request
 from batcher.service import Service
-from tests.engine_bed import Bed
+from tests.engine_bed import Bed, Stubborn
 from tests.test_engine import folder
 
 __all__ = ["folder"]  # the fixture
@@ -89,3 +90,35 @@ def test_a_list_that_still_shows_something_of_ours_does_not_end_a_run(folder: Pa
     assert bed.run() is None
     assert bed.overtaken
     assert bed.account.files == []
+
+
+class Asked(Bed):
+    """Somebody wants a failed recording tried again when the last list is just answered."""
+
+    asked = False
+
+    @asynccontextmanager
+    async def open_service(self) -> AsyncIterator[Service]:
+        """Open the service, and ask while it lists."""
+        async with super().open_service() as service:
+            whole = service.survey
+
+            async def survey(*, thorough: bool = True) -> Survey:
+                seen = await whole(thorough=thorough)
+                if not self.asked and self.states() == {"failed": 1}:
+                    self.asked = True
+                    self.disk.leave(Request("retry", [1]))
+                return seen
+
+            service.survey = survey  # type: ignore[method-assign]
+            yield service
+
+
+def test_a_request_that_comes_with_the_last_list_is_heeded(folder: Path) -> None:
+    """The command has told that the active run takes it up."""
+    content = b"hum" * 1_000
+    bed = Asked(folder, recognizer=Stubborn("too short", 1, content))
+    bed.add("000.wav", content=content)
+    assert bed.run() is None
+    assert bed.asked
+    assert bed.states() == {"done": 1}

@@ -373,11 +373,19 @@ MUTANTS = (
     Mutant(
         "ends before it has looked once more",
         "batcher/stages/poll.py",
-        "            context.finished.set()\n",
-        "            context.finished.set()\n"
-        "        elif context.scanned.is_set() and not outlook.unfinished:\n            context.finished.set()\n",
+        "            await self._finish()\n",
+        "            await self._finish()\n"
+        "        elif context.scanned.is_set() and not outlook.unfinished:\n            await self._finish()\n",
         kinds=("straggler",),
         nights=50,
+    ),
+    Mutant(
+        "ends over what was asked for while it looked",
+        "batcher/stages/poll.py",
+        "            if not (context.plan.admit and await self._asked_meanwhile()):\n                context.finished.set()\n",
+        "            context.finished.set()\n",
+        # It is a matter of one second in a night.
+        hunter="tests/test_engine_end.py::test_a_request_that_comes_with_the_last_list_is_heeded",
     ),
     Mutant(
         "takes recordings of one size for twins",
