@@ -131,11 +131,8 @@ def _earlier(job: Job, listed: list[RemoteObject]) -> list[RemoteObject]:
     """Return what an earlier attempt has made of this very recording, though a list had proven that it did not.
 
     It is paid for; with it the job need not be sent once more. But it waits until the present attempt is proven
-    absent: one that may still arrive keeps its place, and would be left behind by a batch that ended without it. Not so
-    where an attempt failed and was deleted: a list may still show that one, as it was before.
+    absent: one that may still arrive keeps its place, and would be left behind by a batch that ended without it.
     """
-    if job.forgiven or job.convert:
-        return []
     usable = (r for r in listed if _is_of_this_content(job, r))
     return sorted(usable, key=lambda remote: _worth(job, remote))[:1]
 
@@ -244,7 +241,7 @@ def _proven_absent(scene: Scene, job: Job) -> Finding:
 
 
 def _judge_unheld(scene: Scene, job: Job, listed: list[RemoteObject], judgement: Judgement) -> None:
-    """Adopt what an unsent job can use after all, and have everything else deleted."""
+    """Adopt what a job can use after all, and have everything else deleted."""
     if job.since >= scene.began:
         return  # it moved while the list was made: the next list tells
     usable = sorted((r for r in listed if _adoptable(job, r)), key=lambda r: _worth(job, r))
@@ -258,24 +255,26 @@ def _judge_unheld(scene: Scene, job: Job, listed: list[RemoteObject], judgement:
             "not_before": 0,
             "failures": 0,
             "absent_at": None,
+            "cause": None,
         }
         judgement.findings.append(Finding(job, Event.ADOPTED, "found at the service", facts))
     judgement.extras += [r for r in listed if r not in usable[:1]]
 
 
 def _adoptable(job: Job, remote: RemoteObject) -> bool:
-    """Tell whether a waiting job may take this object for its own.
+    """Tell whether a job that holds nothing may take this object for its own.
 
-    Either it was sealed and arrived later than anything could prove, or the table is older than the object (a
-    restored copy); the fingerprint tells that it was made from this recording with these options.
+    A waiting one may, if it was sealed and arrived later than anything could prove, or if the table is older than the
+    object (a restored copy); one that was taken for vanished may, if it shows again. The fingerprint tells that the
+    object was made from this recording with these options.
     """
     reference = parse(remote.reference)
-    if reference is None or job.state is not State.WAITING or job.digest is None:
-        return False
-    if not _is_of_this_content(job, remote):
+    if reference is None or job.digest is None or not _is_of_this_content(job, remote):
         return False
     late = remote.reference == job.reference and job.sealed_at is not None
-    return late or reference.attempt > job.attempt
+    if job.state is State.WAITING:
+        return late or reference.attempt > job.attempt
+    return late and job.state is State.FAILED and job.cause == Cause.VANISHED
 
 
 def _is_of_this_content(job: Job, remote: RemoteObject) -> bool:
@@ -283,7 +282,7 @@ def _is_of_this_content(job: Job, remote: RemoteObject) -> bool:
     reference = parse(remote.reference)
     if reference is None or remote.status is RemoteStatus.FAILED or _is_bare(remote):
         return False
-    return _fingerprint_matches(job, reference)
+    return reference.attempt >= job.first_attempt and _fingerprint_matches(job, reference)
 
 
 def _fingerprint_matches(job: Job, reference: Reference) -> bool:

@@ -243,6 +243,7 @@ class Job:
     not_before: int  #: not to be tried before
     failures: int  #: failed tries in a row, for the back-off
     attempt: int  #: number of submissions so far
+    first_attempt: int  #: the first one of what the job is about now: what earlier ones made is never its own
     session: int  #: run of batcher that claimed it last; an upload of another session has nobody working on it
     sealed_at: int | None  #: when its latest attempt was sealed
     forgiven: int  #: how often an internal error of the service was forgiven

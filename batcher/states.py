@@ -155,6 +155,7 @@ TRANSITIONS: tuple[tuple[State, Event, State], ...] = (
     (State.CANCELLING, Event.CLEARED, State.CANCELLED),
     (State.DONE, Event.RENDER, State.RENDERING),
     (State.DONE, Event.CHANGED, State.NEW),
+    (State.FAILED, Event.ADOPTED, State.SUBMITTED),
     (State.FAILED, Event.CHANGED, State.NEW),
     (State.FAILED, Event.RETRY, State.NEW),
     (State.CANCELLED, Event.CHANGED, State.NEW),

@@ -14,8 +14,10 @@ import pytest
 from batcher.clock import Dice, Origin
 from batcher.emulator.faults import Fault, Trouble
 from batcher.emulator.knobs import RestKnobs
+from batcher.emulator.objects import Item
 from batcher.emulator.tally import Call
 from batcher.engine import Engine
+from batcher.judgement import Settle
 from batcher.model import Limits
 from batcher.service import CHUNK_BYTES, Seal, Service, Submission
 from batcher.service.simulated import open_simulated
@@ -147,6 +149,47 @@ def test_an_attempt_that_may_still_arrive_keeps_its_place_when_an_earlier_one_sh
     assert bed.run() is None
     assert bed.wrong() == []
     assert (bed.rest if api == "rest" else bed.account).tally.quota_refusals == 0
+
+
+@pytest.mark.parametrize("api", APIS)
+def test_what_was_made_of_other_content_is_not_adopted(folder: Path, api: str) -> None:
+    """Proven absent, then the recording is rewritten without a trace, sent, and its answer lost; the first one shows up."""
+    bed = a_bed(folder, 1_000, api=api, min_work_ms=400_000, max_work_ms=400_000)
+    bed.plan = replace(bed.plan, settle=Settle(120_000))
+    answers = [Fault(Trouble.LOST_BEFORE), Fault(Trouble.LOST_BEFORE), Fault(Trouble.LATE, ms=180_000)]
+    bed.trouble = lambda call: answers.pop() if call is Call.SUBMIT and answers else None
+    other = b"x" * 1_000
+
+    def rewrite() -> None:
+        bed.world.files[b"/in/000.wav"].content = other
+
+    assert bed.run(at(60, rewrite)) is None
+    assert answers == []
+    assert bed.events("000.wav").count("source_changed") == 1
+    assert bed.wrong() == []
+    assert bed.states() == {"done": 1}
+
+
+@pytest.mark.parametrize("api", APIS)
+def test_what_no_list_shows_for_long_is_fetched_when_it_shows_again(folder: Path, api: str) -> None:
+    """It was taken for gone; its transcript is there, and paid for."""
+    bed = a_bed(folder, 1_000, 60_000, api=api, min_work_ms=3_000_000, max_work_ms=3_000_000)
+    away: list[tuple[Item, int]] = []
+
+    def hide() -> None:
+        item = bed.rest.jobs[0] if api == "rest" else bed.account.files[0]
+        away.append((item, item.visible))
+        item.visible = 10**15
+
+    def show() -> None:
+        assert bed.states() == {"failed": 1, "submitted": 1}
+        ((item, visible),) = away
+        item.visible = visible
+
+    assert bed.run(at(60, hide), at(18 * 60, show)) is None
+    assert bed.wrong() == []
+    assert bed.states() == {"done": 2}
+    assert accepted(bed) == 2
 
 
 @pytest.mark.parametrize("api", APIS)

@@ -31,7 +31,7 @@ def a_job(state: State, **changes: object) -> Job:
     known = state in (State.SUBMITTED, State.COMPLETED, State.STORED, State.FAILING, State.CANCELLING)
     job = Job(
         id=7, path=b"/in/a", output="a", size=1000, mtime_ns=1, options="o", state=state, since=SINCE, not_before=0,
-        failures=0, attempt=2, session=SESSION, sealed_at=SINCE, forgiven=0, digest=b"d", duration_ms=1,
+        failures=0, attempt=2, first_attempt=1, session=SESSION, sealed_at=SINCE, forgiven=0, digest=b"d", duration_ms=1,
         reference=reference(), remote="mine" if known else None, compare=False, twin_of=None, cancel_wanted=False,
         absent_at=None, transcript=None, formats="", shown=None, cause=None, reason=None, created=0,
         convert=False, remedy=None, files=1, bytes=1000, remote_status=None, remote_since=None, stuck_at=None,
@@ -263,12 +263,11 @@ def test_what_an_earlier_attempt_made_waits_while_the_present_one_may_arrive(abs
     assert (events(judgement), judgement.extras, judgement.foreign.stored) == ([], [], 1)
 
 
-@pytest.mark.parametrize("fact", ["forgiven", "convert"])
-def test_what_an_earlier_attempt_made_is_not_adopted_where_one_failed_and_was_deleted(fact: str) -> None:
-    """An old list shows that one as it was before it failed; with it the job would wait for what is gone."""
+def test_what_was_made_before_the_first_attempt_that_counts_is_only_deleted() -> None:
+    """The recording may have changed since without a trace; or it failed, and an old list shows it as it was before."""
     old = listed(PROCESSING, "old", reference=reference(attempt=1))
-    judgement = look(a_job(State.UNCERTAIN, **{fact: 1}), old)
-    assert events(judgement) == []
+    judgement = look(a_job(State.UNCERTAIN, first_attempt=2, absent_at=LATE), old, began=LATE + SETTLE.apart_ms)
+    assert events(judgement) == [Event.ABSENT]
     assert [extra.id for extra in judgement.extras] == ["old"]
 
 
@@ -416,7 +415,14 @@ def test_a_late_arrival_is_adopted_by_a_job_that_was_not_sent_again() -> None:
     (finding,) = look(a_job(State.WAITING, failures=2), listed(PROCESSING, "late")).findings
     assert finding.event is Event.ADOPTED
     expected = {"remote": "late", "reference": reference(), "attempt": 2, "not_before": 0, "failures": 0}
-    assert finding.facts == expected | {"absent_at": None}
+    assert finding.facts == expected | {"absent_at": None, "cause": None}
+
+
+def test_what_was_taken_for_vanished_and_shows_again_is_adopted() -> None:
+    """Its transcript is paid for, and not fetched yet."""
+    job = a_job(State.FAILED, remote="mine", cause=Cause.VANISHED)
+    (finding,) = look(job, listed(COMPLETED)).findings
+    assert (finding.event, finding.facts["remote"], finding.facts["cause"]) == (Event.ADOPTED, "mine", None)
 
 
 def test_a_table_older_than_the_object_adopts_it() -> None:
@@ -430,7 +436,9 @@ def test_a_table_older_than_the_object_adopts_it() -> None:
     ("job", "remote"),
     [
         (a_job(State.DONE), listed(COMPLETED)),
-        (a_job(State.FAILED), listed(COMPLETED)),
+        (a_job(State.FAILED, cause=Cause.SERVICE), listed(COMPLETED)),
+        (a_job(State.FAILED, cause=Cause.VANISHED), listed(COMPLETED, reference=reference(attempt=1))),
+        (a_job(State.FAILED, cause=Cause.VANISHED), listed(FAILED)),
         (a_job(State.CANCELLED), listed()),
         (a_job(State.RENDERING), listed(COMPLETED)),
         (a_job(State.WAITING), listed(FAILED)),
@@ -441,8 +449,8 @@ def test_a_table_older_than_the_object_adopts_it() -> None:
         (a_job(State.WAITING, options="p"), listed()),
     ],
     ids=[
-        "done", "failed", "cancelled", "rendering", "failed there", "earlier attempt", "other fingerprint",
-        "other size", "other time", "other options",
+        "done", "failed", "earlier than vanished", "vanished and failed", "cancelled", "rendering", "failed there",
+        "earlier attempt", "other fingerprint", "other size", "other time", "other options",
     ],
 )  # fmt: skip
 def test_what_a_job_cannot_use_is_only_deleted(job: Job, remote: RemoteObject) -> None:

@@ -45,6 +45,19 @@ def test_a_job_that_is_seen_again_was_never_missed(bench: Bench) -> None:
     assert (bench.job(job.id).state, bench.job(job.id).cause) == (State.FAILED, "vanished")
 
 
+def test_what_is_to_be_deleted_is_adopted_by_nobody(bench: Bench) -> None:
+    """Its deletion may be under way, or done and only not answered. When it is gone, the job is proven absent."""
+    job = bench.bring(bench.new("a"), State.UNCERTAIN)
+    there = of(job, "remote")
+    bench.do(lambda ledger: survey.add_extra(ledger, there))
+    look(bench, there)
+    assert bench.job(job.id).state is State.UNCERTAIN
+    bench.do(lambda ledger: survey.drop_extra(ledger, "remote"))
+    look(bench)
+    look(bench)
+    assert bench.job(job.id).state is State.WAITING
+
+
 def test_a_survey_is_judged_by_the_table_as_it_is_now(bench: Bench) -> None:
     """What moved while the list was made is not moved back."""
     job = bench.bring(bench.new("a"), State.SUBMITTED)

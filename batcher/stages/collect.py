@@ -127,8 +127,9 @@ class Collect:
         if facts is None:
             return await self._fire(job, Event.CLEARED, job.reason)
         # Not sealed any more: a list from before the deletion may still show the object that is gone.
-        fresh = {"cause": None, "remedy": None, "remote": None, "sealed_at": None, "not_before": 0, "failures": 0}
-        return await self._fire(job, Event.FORGIVEN, f"once more after: {job.reason}", {**fresh, **facts})
+        gone = {"remote": None, "sealed_at": None, "first_attempt": job.attempt + 1}
+        fresh = {"cause": None, "remedy": None, "not_before": 0, "failures": 0}
+        return await self._fire(job, Event.FORGIVEN, f"once more after: {job.reason}", {**gone, **fresh, **facts})
 
     def _fits_as_flac(self, job: Job) -> bool:
         """Tell whether the account could ever hold a job's recording as FLAC; otherwise it would wait for ever."""

@@ -195,6 +195,7 @@ def start_over(ledger: Ledger, job: Job, event: Event, detail: str | None = None
         "remote": None,
         "sealed_at": None,
         "absent_at": None,
+        "first_attempt": job.attempt + 1,
     }
     return fire(ledger, job.id, job.state, event, detail, fresh | dict(facts))
 

@@ -4,10 +4,10 @@ import json
 from dataclasses import replace
 from typing import cast
 
-from batcher.judgement import Judgement, Scene, judge
+from batcher.judgement import Finding, Judgement, Scene, judge
 from batcher.model import Job, RemoteObject
 from batcher.reference import parse
-from batcher.states import FINAL_STATES, HELD_STATES
+from batcher.states import FINAL_STATES, HELD_STATES, Event
 from batcher.store import jobs
 from batcher.store.table import Ledger
 
@@ -17,8 +17,8 @@ def apply_survey(ledger: Ledger, scene: Scene) -> Judgement:
     scene = replace(scene, now=ledger.now)
     judgement = judge(scene, _concerned(ledger, scene))
     for finding in judgement.findings:
-        if jobs.is_taken(ledger, finding.facts.get("remote"), finding.job.id):
-            continue  # the service gave one id twice: nobody can tell whose it is
+        if finding.event is Event.ADOPTED and not _may_be_adopted(ledger, finding):
+            continue
         jobs.fire(ledger, finding.job.id, finding.job.state, finding.event, finding.detail, finding.facts)
     for job, status in judgement.news:
         jobs.take_note(ledger, job, status, scene.began)
@@ -31,6 +31,15 @@ def apply_survey(ledger: Ledger, scene: Scene) -> Judgement:
     for extra in judgement.extras:
         add_extra(ledger, extra)
     return judgement
+
+
+def _may_be_adopted(ledger: Ledger, finding: Finding) -> bool:
+    """Tell whether an object can be a job's own: not where it is to be deleted, and may be gone already.
+
+    Nor where the service gave one id twice: nobody can tell whose it is.
+    """
+    condemned = ledger.rows("SELECT 1 FROM extra WHERE reference = ?", (finding.facts["reference"],))
+    return not condemned and not jobs.is_taken(ledger, finding.facts["remote"], finding.job.id)
 
 
 def _concerned(ledger: Ledger, scene: Scene) -> list[Job]:

@@ -14,6 +14,7 @@ from batcher.clock import Dice
 from batcher.judgement import Settle
 from batcher.model import Limits
 from batcher.options import Options
+from batcher.reference import Reference
 from batcher.shard import Shard
 from batcher.stages.context import Plan
 from batcher.states import State
@@ -180,6 +181,10 @@ class Batch:
         """Ask the table."""
         with closing(sqlite3.connect(self.path)) as conn:
             return conn.execute(sql, parameters).fetchall()
+
+    def is_its_own(self, reference: Reference) -> bool:
+        """Tell whether a job takes the object of this reference for its own; it may have adopted an earlier attempt's."""
+        return self.rows("SELECT reference FROM job WHERE id = ?", reference.job) == [(str(reference),)]
 
     def has_transcript(self, digest: bytes) -> bool:
         """Tell whether the transcript of this audio is safe."""

@@ -87,7 +87,8 @@ class Oracle:
         if move.event is Event.CLAIMED:
             batch.claims[move.job, move.attempt] = night.world.now()
             self._claimed(batch)
-        self.recovered += move.event is Event.ADOPTED
+        if move.event is Event.ADOPTED:
+            self._adopted(batch, move)
         if move.event is Event.ANSWER_LOST and batch.life is not None:
             batch.life.doubt()
         if move.event in (Event.CLEARED, Event.FORGIVEN):
@@ -98,6 +99,12 @@ class Oracle:
             batch.parted = move
         night.weather.almost_done = sum(batch.counts[each] for each in _OPEN) <= FEW
         night.ambush(batch, move)
+
+    def _adopted(self, batch: Batch, move: Move) -> None:
+        """Hold what a job takes for its own against what is to be deleted."""
+        self.recovered += 1
+        if batch.rows("SELECT 1 FROM extra JOIN job USING (reference) WHERE job.id = ?", move.job):
+            self._night.violated(f"job {move.job} has adopted what is to be deleted")
 
     def _cleared(self, batch: Batch, move: Move) -> None:
         """Hold a job that claims to have nothing at the service any more against what is there."""
@@ -234,7 +241,7 @@ class Oracle:
 
     def _deleted(self, batch: Batch, reference: Reference, item: Item) -> None:
         caller, night = WHO.get(), self._night
-        state, attempt = batch.states.get(reference.job), batch.attempts.get(reference.job)
+        state = batch.states.get(reference.job)
         night.note(f"service deleted {reference} ({type(item).__name__})")
         if night.morning is not None:
             night.morning.deleted.append(item)
@@ -248,8 +255,8 @@ class Oracle:
         if item.ended is not None:
             night.weather.recall(item.ended)
         paid.deleted, paid.given_up = True, state in (State.CANCELLING, State.CANCELLED)
-        unfetched = item.status is RemoteStatus.COMPLETED and state in _UNFETCHED and attempt == reference.attempt
-        if unfetched and not batch.has_transcript(item.audio.digest):
+        unfetched = item.status is RemoteStatus.COMPLETED and state in _UNFETCHED
+        if unfetched and batch.is_its_own(reference) and not batch.has_transcript(item.audio.digest):
             night.violated(f"deleted before its transcript was committed: {reference}, the job is {state}")
 
     def _audio_deleted(self, item: RestFile) -> None:
