@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tests.simulation.night import Night
 
 _JOBS = "SELECT id, path, size, mtime_ns, state, digest, output, cause, reason FROM job ORDER BY id"
+_SAME_AUDIO = "SELECT id FROM job WHERE digest = (SELECT digest FROM job WHERE id = ?)"
 Row = tuple[int, bytes, int, int, str, bytes, str, str, str]
 
 
@@ -71,16 +72,23 @@ def _explained(night: "Night", batch: Batch, row: Row, content: bytes) -> bool:
     if state == State.FAILED and cause == Cause.SOURCE:
         return path in batch.touched
     if state == State.FAILED and cause == Cause.VANISHED:
-        return bool(night.oracle.vanished)
+        return _has_vanished(night, batch, job)
     if state == State.FAILED and cause == Cause.SERVICE:
         return (
             failing
             or _inconvertible(batch, content)
             or _cut_short(night, batch, content)
             or _tried_often(batch, job)
-            or ("file_not_found" in reason and bool(night.oracle.vanished))
+            or ("file_not_found" in reason and _has_vanished(night, batch, job))
         )
     return state == (State.SKIPPED if unsuitable else State.DONE) and (state != State.DONE or not failing)
+
+
+def _has_vanished(night: "Night", batch: Batch, job: int) -> bool:
+    """Tell whether the service lost something of a job, or of one that has the same audio."""
+    same = {number for (number,) in batch.rows(_SAME_AUDIO, job)}
+    lost = [parse(reference) for reference in night.oracle.vanished]
+    return any(each.batch == batch.id and each.job in same for each in lost if each is not None)
 
 
 def _inconvertible(batch: Batch, content: bytes) -> bool:
