@@ -88,7 +88,7 @@ class Setting:
         pinned = self.client_cpu is not None
         files = "each read from the disk" if self.cold else "one file in memory under as many names"
         return [
-            machine("grpcio", "aiohttp", "httpx", "httpx-aiohttp", "anyio", "soniox"),
+            machine("grpcio", "aiohttp", "httpx", "anyio", "soniox"),
             f"Client on CPU {self.client_cpu}, sink on CPU {self.sink_cpu}." if pinned else "Processes not pinned.",
             "Encrypted (TLS)." if self.tls else "Not encrypted.",
             f"Recordings: {files}. The sink takes {f'{self.link:g} MB/s' if self.link else 'all it can'}.",

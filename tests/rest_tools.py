@@ -1,10 +1,11 @@
 """What the tests of the REST client share: a service that answers as a test says, over a socket or without one."""
 
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
+import aiohttp
 import anyio
 import httpx
 import pytest
@@ -15,7 +16,8 @@ from batcher.options import Options, Webhook
 from batcher.service import Audio, Submission
 from batcher.service.rest import RestService
 from batcher.service.rest_budget import Budget
-from batcher.service.rest_http import Client
+from batcher.service.rest_http import Answer as Incoming
+from batcher.service.rest_http import Body, Client
 from batcher.service.shared import Key
 from tests.emulator_tools import Tape
 
@@ -49,9 +51,33 @@ class Script:
         return httpx.Response(answer.status_code, headers=answer.headers, content=answer.content)
 
 
+class Bridge:
+    """A wire to whatever answers httpx's calls. An error of httpx becomes one of aiohttp, whose wire this stands for."""
+
+    def __init__(self, transport: httpx.AsyncBaseTransport) -> None:
+        self.transport = transport
+
+    @asynccontextmanager
+    async def ask(
+        self, method: str, url: str, headers: Mapping[str, str], body: Body | None, silence: float | None
+    ) -> AsyncIterator[Incoming]:
+        """Ask, and pass on what comes back as it is."""
+        request = httpx.Request(method, url, headers=headers, content=body, extensions={"timeout": {"read": silence}})
+        try:
+            answer = await self.transport.handle_async_request(request)
+        except httpx.TransportError as error:
+            raise aiohttp.ClientConnectionError(str(error)) from error
+        assert isinstance(answer.stream, httpx.AsyncByteStream)
+        yield Incoming(answer.status_code, answer.headers, aiter(answer.stream))
+
+    async def aclose(self) -> None:
+        """Close what it leads to."""
+        await self.transport.aclose()
+
+
 def service(script: Answer, *, webhook: Webhook | None = None, per_minute: int = 0) -> RestService:
     """Return a service that asks the script instead of the network."""
-    client = Client("http://127.0.0.1", Key(KEY), Budget(per_minute), httpx.MockTransport(script))
+    client = Client("http://127.0.0.1", Key(KEY), Budget(per_minute), Bridge(httpx.MockTransport(script)))
     return RestService(client, Key(KEY), webhook)
 
 

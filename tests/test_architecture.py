@@ -28,7 +28,7 @@ PURE = (
 )
 #: What reaches outside the process, or brings a loop along.
 OUTSIDE = {
-    "aiohttp", "aiosqlite", "anyio", "asyncio", "av", "concurrent", "fcntl", "filelock", "ftplib", "grpc", "http", "httpx", "httpx_aiohttp",
+    "aiohttp", "aiosqlite", "anyio", "asyncio", "av", "concurrent", "fcntl", "filelock", "ftplib", "grpc", "http", "httpx",
     "io", "multiprocessing", "os", "pathlib", "platformdirs", "select", "shutil", "signal", "smtplib", "socket", "soniox",
     "sqlite3", "ssl", "structlog", "subprocess", "tempfile", "threading", "time", "urllib",
 }  # fmt: skip
@@ -109,7 +109,7 @@ def test_only_the_wire_imports_grpc() -> None:
     assert "service/grpc_errors" not in importers("grpc")  # its table is read by the simulated service too
 
 
-@pytest.mark.parametrize("library", ["soniox", "httpx", "aiohttp", "httpx_aiohttp"])
+@pytest.mark.parametrize("library", ["soniox", "httpx", "aiohttp"])
 def test_only_the_wire_imports_the_rest_clients(library: str) -> None:
     """The service's implementation, and of them httpx the emulator's errands too (webhooks and downloads)."""
     wire = {name for name in map(name_of, PRODUCTION) if name.startswith(("service/rest", "emulator/rest_"))}

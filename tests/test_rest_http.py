@@ -1,20 +1,24 @@
 """Where the REST client connects to, whom it trusts, and what of the environment it heeds."""
 
 import ssl
+import zlib
 from asyncio import sslproto
+from base64 import b64encode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from anyio.abc import SocketStream
 from anyio.streams.tls import TLSStream
 
+from batcher import __version__
 from batcher.errors import AccountRefused, Kind, UsageError
-from batcher.service.rest import HOSTS, open_rest
+from batcher.service.rest import HOSTS, RestService, open_rest
 from batcher.service.rest_budget import Bucket, Urgency
 from batcher.service.rest_http import _proxy, base_url, manner_of
-from tests.rest_tools import KEY, failure, http, listening, read_head
+from tests.rest_tools import KEY, a_transcription, failure, http, listening, read_head
 from tests.test_grpc_channel import certificate
 
 pytestmark = pytest.mark.anyio
@@ -97,6 +101,92 @@ async def test_requests_go_through_the_proxy(monkeypatch: pytest.MonkeyPatch) ->
         async with open_rest("http://service.invalid:81", KEY, insecure=True) as rest:
             await rest.delete("/file-1")
     assert asked == ["DELETE http://service.invalid:81/v1/files/file-1 HTTP/1.1"]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # aiohttp has announced another form for its next version
+async def test_a_proxy_gets_the_login_that_its_address_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And nobody the address with the login in it."""
+    asked: list[tuple[str, dict[str, str]]] = []
+
+    async def proxy(stream: SocketStream) -> None:
+        first, headers, _ = await read_head(stream)
+        asked.append((first, headers))
+        await stream.send(http(204))
+
+    async with listening(proxy) as url:
+        monkeypatch.setenv("HTTP_PROXY", url.replace("://", "://user:pass%20word@"))
+        async with open_rest("http://service.invalid:81", KEY, insecure=True) as rest:
+            await rest.delete("/file-1")
+    [(first, headers)] = asked
+    assert first == "DELETE http://service.invalid:81/v1/files/file-1 HTTP/1.1"
+    assert headers["proxy-authorization"] == "Basic " + b64encode(b"user:pass word").decode()
+
+
+ODD_CURSOR = "a b/?&=+%2F#é"
+
+
+async def test_a_request_says_what_is_needed_and_a_cursor_goes_back_as_it_came() -> None:
+    """The key, who asks, and how the answer may be packed; a cursor is the service's own business."""
+    asked: list[tuple[str, dict[str, str]]] = []
+
+    async def handle(stream: SocketStream) -> None:
+        first, headers, _ = await read_head(stream)
+        asked.append((first.split(" ")[1], headers))
+        cursor = ODD_CURSOR if len(asked) == 1 else None
+        await stream.send(http(200, {"files": [], "next_page_cursor": cursor}, ["Connection: close"]))
+
+    async with listening(handle) as url, open_rest(url, KEY) as rest:
+        await failure(rest.survey())  # the counts that follow have another form
+    targets = [target for target, _ in asked]
+    assert targets[:1] == ["/v1/files?limit=1000"]
+    assert parse_qs(urlsplit(targets[1]).query) == {"limit": ["1000"], "cursor": [ODD_CURSOR]}
+    headers = asked[0][1]
+    assert set(headers) == {"host", "authorization", "user-agent", "accept", "accept-encoding"}
+    assert (headers["authorization"], headers["accept-encoding"]) == (f"Bearer {KEY}", "gzip")
+    assert headers["user-agent"] == f"batcher/{__version__}"
+
+
+async def test_nothing_that_the_service_hands_out_is_kept() -> None:
+    """Every request is one of a stranger with a key."""
+    asked: list[dict[str, str]] = []
+
+    async def handle(stream: SocketStream) -> None:
+        while True:
+            asked.append((await read_head(stream))[1])
+            await stream.send(http(204, None, ["Set-Cookie: a=b; Path=/"]))
+
+    async with listening(handle) as url, open_rest(url.replace("127.0.0.1", "localhost"), KEY) as rest:
+        await rest.delete("job-1/file-1")
+    assert ["cookie" in headers for headers in asked] == [False, False]
+
+
+@pytest.mark.parametrize(("encoding", "wbits"), [("gzip", 31), ("GZIP", 31), ("deflate", 15)])
+async def test_a_compressed_answer_is_unpacked(encoding: str, wbits: int) -> None:
+    """However it is cut into pieces."""
+    packer = zlib.compressobj(wbits=wbits)
+    body = packer.compress(b'{"tokens": [{"text": "' + b"word " * 1000 + b'"}]}') + packer.flush()
+    head = f"HTTP/1.1 200 X\r\nContent-Encoding: {encoding}\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+
+    async def handle(stream: SocketStream) -> None:
+        while True:
+            first, _, _ = await read_head(stream)
+            if first.startswith("GET /v1/transcriptions/job-1/transcript"):
+                await stream.send(head + body[:5])
+                await stream.send(body[5:])
+            else:
+                await stream.send(http(200, a_transcription()))
+
+    async with listening(handle) as url, open_rest(url, KEY) as rest:
+        transcript = await rest.fetch("job-1/file-1")
+    assert [word.text for word in transcript.parts[0].words] == ["word " * 1000]
+
+
+async def test_nothing_goes_past_the_wire() -> None:
+    """The official client's own way to the service knows no deadlines, pace or bounds of ours."""
+    async with open_rest("us", KEY) as rest:
+        assert isinstance(rest, RestService)
+        with pytest.raises(NotImplementedError):
+            await rest._client._http_client.get("/files")
 
 
 @asynccontextmanager

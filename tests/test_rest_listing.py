@@ -13,6 +13,7 @@ from batcher.service import Submission, rest_listing
 from batcher.service.rest import RestService
 from tests.emulator_tools import Tape
 from tests.rest_tools import (
+    Bridge,
     Script,
     a_file,
     a_transcription,
@@ -158,7 +159,7 @@ async def during(rest: RestService, script: Script, call: str, change: Callable[
         return await script(request)
 
     changed: list[bool] = []
-    rest._client._http_client._transport = httpx.MockTransport(answer)
+    rest._client._wire = Bridge(httpx.MockTransport(answer))
     return (await rest.survey()).complete
 
 

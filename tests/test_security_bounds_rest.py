@@ -1,7 +1,7 @@
 """A REST service that never comes to an end: bounded in time and memory, and always an error of the seam."""
 
 import zlib
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from functools import partial
 from itertools import count, repeat
 from typing import Any
@@ -115,6 +115,47 @@ async def test_a_compressed_answer_without_end_is_cut_off(head: bytes, pieces: C
     """Before its few kilobytes fill the memory."""
     error = await ended(sending(head, pieces), _survey)
     assert (error.kind, "more than" in str(error)) == (Kind.LATER, b", gzip" not in head and b"br" not in head)
+
+
+async def test_one_piece_is_unpacked_no_further_than_anybody_reads() -> None:
+    """A tenth of a megabyte on the wire would be a hundred in memory."""
+    packed = b"".join(zipped([bytes(100 * MIB)]))
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield packed
+
+    answer = rest_http.Answer(200, {"content-encoding": "gzip"}, pieces())
+    with Peak() as peak, pytest.raises(rest_http.BadAnswer, match="more than 1000 bytes"):
+        await rest_http._body(answer, 1000)
+    assert peak.megabytes < 20
+
+
+async def test_a_service_that_says_nothing_is_left_before_the_time_of_its_request(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A transcript may take a quarter of an hour, but not when nothing of it comes for a minute (here, half a second)."""
+    known = rest_http.manner_of("GET", "/transcriptions/x/transcript")
+    short = rest_http.Manner(known.bucket, known.urgency, known.whole, 0.5)
+    monkeypatch.setattr(rest_http, "manner_of", lambda *_: short)
+
+    async def silent(stream: SocketStream) -> None:
+        await read_head(stream)
+        await anyio.sleep_forever()
+
+    assert (await ended(silent, _fetch)).code == "SocketTimeoutError"
+
+
+async def test_a_connection_that_is_never_made_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody shakes hands; the time of the request is longer."""
+    monkeypatch.setattr(rest_http, "CONNECT_SECONDS", 0.5)
+
+    async def silent(_stream: SocketStream) -> None:
+        await anyio.sleep_forever()
+
+    with anyio.fail_after(SECONDS):
+        async with listening(silent) as url, open_rest(url.replace("http:", "https:"), KEY) as rest:
+            error = await failure(rest.delete("/file-1"))
+    assert (error.kind, error.code) == (Kind.UNREACHABLE, "ConnectionTimeoutError")
 
 
 def lines() -> Iterator[bytes]:

@@ -113,7 +113,7 @@ from batcher.service import rest
 from batcher.__main__ import main
 
 async def breaks(self, remote):
-    key, headers = self._key.value, dict(self._client._http_client.headers)
+    key, headers = self._key.value, dict(self._client._headers)
     said, asked = " ".join(["private", "words"]), key in str(headers)
     return {}[remote]
 

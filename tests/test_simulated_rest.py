@@ -32,7 +32,7 @@ from batcher.service.shared import Key
 from batcher.service.simulated import Pace
 from tests import test_conformance
 from tests.emulator_tools import Scripted, Tape, kind_of
-from tests.rest_tools import JOB, Script, a_file, a_transcription, no_seal, said
+from tests.rest_tools import JOB, Bridge, Script, a_file, a_transcription, no_seal, said
 from tests.simulation.rest import cut, open_simulated_rest, open_wire
 from tests.simulation.virtual import VirtualLoop, run_virtually
 from tests.simulation.world import Killed, World
@@ -362,7 +362,9 @@ def test_the_same_dice_send_the_same_bytes() -> None:
         script = Script()
         script.add("POST /files", said(201, a_file()))
         script.add("POST /transcriptions", said(201, a_transcription()))
-        account = RestService(Client("http://x", Key(KEY), Budget(0), httpx.MockTransport(script)), Key(KEY), dice=dice)
+        account = RestService(
+            Client("http://x", Key(KEY), Budget(0), Bridge(httpx.MockTransport(script))), Key(KEY), dice=dice
+        )
         await submit(account, 1)
         return script.bodies
 

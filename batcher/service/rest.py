@@ -30,8 +30,7 @@ from batcher.service.rest_http import (
     BadAnswer,
     Client,
     base_url,
-    name_of,
-    open_transport,
+    open_wire,
     words_of,
 )
 from batcher.service.rest_listing import Changes, Listing
@@ -88,8 +87,8 @@ async def open_rest(
     """
     secret = Key(key)
     base = base_url(host_or_region, insecure=insecure)
-    transport = open_transport(base, ca_file=ca_file, connections=connections)
-    client = Client(base, secret, Budget(requests_per_minute), transport)
+    wire = open_wire(base, ca_file=ca_file, connections=connections)
+    client = Client(base, secret, Budget(requests_per_minute), wire)
     try:
         yield RestService(client, secret, webhook or Webhook(), poll_seconds=politeness(requests_per_minute))
     finally:
@@ -259,7 +258,7 @@ class RestService:
             words = str(error) if isinstance(error, BadAnswer) else "the service's answer cannot be understood"
             raise self._error(UNREADABLE, "", words, verb) from None
         except BROKEN_CALLS as error:
-            raise self._error(BROKEN, name_of(error), str(error) or "no answer in time", verb) from None
+            raise self._error(BROKEN, type(error).__name__, str(error) or "no answer in time", verb) from None
 
     def _hide(self, text: str) -> str:
         """Return `text` without what nobody may read, should the service have repeated it."""

@@ -24,6 +24,7 @@ from batcher.service.rest_budget import Budget
 from batcher.service.rest_http import Client
 from batcher.service.shared import Key
 from batcher.service.simulated import Pace
+from tests.rest_tools import Bridge
 
 HANGING_SECONDS = 3600.0  #: after which an app that never comes to an end is left alone
 
@@ -81,7 +82,7 @@ async def open_client(
 ) -> AsyncIterator[Service]:
     """Yield the REST service as one process sees it."""
     secret = Key(key)
-    client = Client("https://simulated", secret, Budget(requests_per_minute), wire)
+    client = Client("https://simulated", secret, Budget(requests_per_minute), Bridge(wire))
     try:
         yield RestService(client, secret, dice=dice, poll_seconds=poll_seconds, long_bytes=math.inf)
     finally:
