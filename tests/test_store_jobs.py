@@ -2,7 +2,7 @@
 
 import re
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import ModuleType
 
 import pytest
@@ -12,6 +12,7 @@ from batcher.requests import Request, apply_request
 from batcher.stages import poll
 from batcher.states import FACTS, NEXT, PENDING_STATES, Event, State, accepts
 from batcher.store import admission, claim, jobs, reader, survey, transcripts
+from batcher.store.table import Ledger
 from tests.store_bench import Bench, open_bench
 
 
@@ -337,6 +338,27 @@ def test_no_question_reads_every_job(bench: Bench, name: str, sql: str) -> None:
 def test_jobs_come_from_the_index_in_order(bench: Bench, sql: str) -> None:
     """Taking the first few of very many does not sort them all."""
     assert not [step for step in plan_of(bench.conn, sql) if "TEMP B-TREE" in step]
+
+
+@pytest.mark.parametrize(
+    "ask", [lambda ledger: jobs.due(ledger, State, 1), lambda ledger: jobs.next_due(ledger, State)]
+)
+def test_asking_for_one_state_after_the_other_prepares_no_statement_anew(
+    bench: Bench, ask: Callable[[Ledger], object]
+) -> None:
+    """SQLite asks for permission whenever it prepares a statement: the first time, and then never again."""
+    prepared: list[int] = []
+
+    def allow(action: int, *_what: object) -> int:
+        prepared.append(action)
+        return sqlite3.SQLITE_OK
+
+    bench.conn.set_authorizer(allow)
+    bench.do(ask)
+    assert sqlite3.SQLITE_SELECT in prepared
+    prepared.clear()
+    bench.do(ask)
+    assert sqlite3.SQLITE_SELECT not in prepared
 
 
 def test_no_statement_of_a_transition_reads_every_job(bench: Bench) -> None:
