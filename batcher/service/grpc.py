@@ -214,10 +214,9 @@ async def _ended(call: Any) -> AsyncIterator[Any]:
     try:
         yield call
     finally:
-        if not call.done():
-            call.cancel()
-            with move_on_after(CLOSE_SECONDS, shield=True):
-                await call.code()
+        call.cancel()
+        with move_on_after(CLOSE_SECONDS, shield=True):
+            await call.code()
 
 
 async def _read(call: Any, fold: Fold, watchdog: CancelScope) -> None:
