@@ -1,8 +1,9 @@
 """What a job costs batcher in processor time, the start left out: a long run less a short one.
 
 Everything is on: the table with its history, transcripts, txt and json. No limit binds, and a job is over as soon as
-somebody looks. Beside it, the same way to the service without anything around it: what the libraries of the wire cost. And, over
-REST, the official client under a semaphore. Both keep nothing.
+somebody looks. Beside it, the same way to the service without anything around it: what the libraries of the wire cost. The
+same once more with the least around it that keeps the promises of a job: what Python costs for them. And, over REST, the
+official client under a semaphore, which keeps nothing.
 """
 
 import math
@@ -77,6 +78,11 @@ async def _bare(api: str, jobs: int, setting: Setting) -> Figures:
     return await _alternative("bare.py", api, jobs, setting, {"api": api, "at_once": AT_ONCE})
 
 
+async def _keeping(api: str, jobs: int, setting: Setting) -> Figures:
+    """Send so many recordings the way batcher does, and keep its promises for each, with nothing else around it."""
+    return await _alternative("keeping.py", api, jobs, setting, {"api": api, "at_once": AT_ONCE})
+
+
 async def _semaphore(api: str, jobs: int, setting: Setting) -> Figures:
     """Run the official client under a semaphore over so many recordings."""
     return await _alternative("semaphore.py", api, jobs, setting, {"at_once": AT_ONCE, "poll_seconds": POLL_SECONDS})
@@ -96,7 +102,9 @@ _PROGRAMS = {
     "batcher, gRPC": (_batcher, "grpc"),
     "batcher, REST": (_batcher, "rest"),
     "bare, gRPC": (_bare, "grpc"),
+    "keeping, gRPC": (_keeping, "grpc"),
     "bare, REST": (_bare, "rest"),
+    "keeping, REST": (_keeping, "rest"),
     "AsyncSonioxClient": (_semaphore, "rest"),
 }
 PROGRAM_NAMES = list(_PROGRAMS)

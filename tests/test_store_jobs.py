@@ -2,17 +2,19 @@
 
 import re
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import ModuleType
 
 import pytest
 
-from batcher.model import Cause, Job
+from batcher.model import Cause, Job, Part, Transcript, Word
 from batcher.requests import Request, apply_request
 from batcher.stages import poll
 from batcher.states import FACTS, NEXT, PENDING_STATES, Event, State, accepts
 from batcher.store import admission, claim, jobs, reader, survey, transcripts
-from tests.store_bench import Bench, open_bench
+from batcher.store.table import Ledger
+from batcher.transcripts import pack
+from tests.store_bench import WORDS, Bench, open_bench
 
 
 @pytest.fixture
@@ -339,6 +341,27 @@ def test_jobs_come_from_the_index_in_order(bench: Bench, sql: str) -> None:
     assert not [step for step in plan_of(bench.conn, sql) if "TEMP B-TREE" in step]
 
 
+@pytest.mark.parametrize(
+    "ask", [lambda ledger: jobs.due(ledger, State, 1), lambda ledger: jobs.next_due(ledger, State)]
+)
+def test_asking_for_one_state_after_the_other_prepares_no_statement_anew(
+    bench: Bench, ask: Callable[[Ledger], object]
+) -> None:
+    """SQLite asks for permission whenever it prepares a statement: the first time, and then never again."""
+    prepared: list[int] = []
+
+    def allow(action: int, *_what: object) -> int:
+        prepared.append(action)
+        return sqlite3.SQLITE_OK
+
+    bench.conn.set_authorizer(allow)
+    bench.do(ask)
+    assert sqlite3.SQLITE_SELECT in prepared
+    prepared.clear()
+    bench.do(ask)
+    assert sqlite3.SQLITE_SELECT not in prepared
+
+
 def test_no_statement_of_a_transition_reads_every_job(bench: Bench) -> None:
     """The same holds for what is put together when a job is moved."""
     seen: list[str] = []
@@ -350,3 +373,27 @@ def test_no_statement_of_a_transition_reads_every_job(bench: Bench) -> None:
     assert len(asked) > 10
     for sql in asked:
         assert not [step for step in plan_of(bench.conn, sql) if step.startswith("SCAN job")], sql
+
+
+OTHER_WORDS = Transcript((Part((Word("goodbye"),)),))
+
+
+def test_a_transcript_just_committed_is_at_hand_as_the_table_has_it(bench: Bench) -> None:
+    """What is rendered from it is what a later reading would give."""
+    job = bench.bring(bench.new("a.wav"), State.COMPLETED)
+    kept = bench.do(lambda ledger: transcripts.keep(ledger, job, "grpc", OTHER_WORDS, pack(OTHER_WORDS)))
+    number = bench.job(job.id).transcript
+    assert number is not None
+    assert kept == bench.do(lambda ledger: transcripts.read(ledger, number))
+    assert kept == transcripts.Stored(OTHER_WORDS, "grpc", str(job.reference), str(job.remote), "{}")
+
+
+def test_a_transcript_that_was_there_first_stays_and_the_new_one_is_not_at_hand(bench: Bench) -> None:
+    """Another recording of the same audio has brought it; its words are what the job is rendered from."""
+    job = bench.bring(bench.new("a.wav"), State.COMPLETED)
+    first = bench.transcript(job)
+    assert bench.do(lambda ledger: transcripts.keep(ledger, job, "grpc", OTHER_WORDS, pack(OTHER_WORDS))) is None
+    number = bench.job(job.id).transcript
+    assert number is not None
+    assert number == first
+    assert bench.do(lambda ledger: transcripts.read(ledger, number)).transcript == WORDS

@@ -18,6 +18,8 @@ def clean(text: str) -> str:
 
     Half a surrogate pair, which UTF-8 cannot hold, becomes the replacement character.
     """
+    if text.isprintable():  # nearly every word is, and none of the unsafe characters
+        return text
     return _CONTROL.sub("", _SURROGATE.sub("\ufffd", text))
 
 

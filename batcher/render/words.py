@@ -176,7 +176,10 @@ def _times(drafts: list[_Draft]) -> list[tuple[int, int]]:
 
 def _filled(marks: Sequence[int | None]) -> list[int]:
     """Fill unknown marks: close behind the known one before, squeezed where the next one leaves less room."""
-    known = [(index, mark) for index, mark in enumerate(marks) if mark is not None] or [(0, 0)]
+    known = [(index, mark) for index, mark in enumerate(marks) if mark is not None]
+    if len(known) == len(marks):
+        return [mark for _, mark in known]
+    known = known or [(0, 0)]
     first, origin = known[0]
     filled = [max(origin - (first - index) * _STEP_MS, 0) for index in range(first)]
     open_end = (len(marks), known[-1][1] + len(marks) * _STEP_MS)

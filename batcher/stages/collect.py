@@ -1,6 +1,6 @@
 """Collect: fetch → commit → render → delete; and delete what failed, was cancelled or belongs to no job."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from functools import partial
 from typing import TypeVar
 
@@ -34,6 +34,7 @@ class Collect:
         self._context = context
         self.bell = context.bells.collect
         self.places = context.plan.collect_concurrency
+        self._at_hand: dict[int, transcripts.Stored] = {}  #: by job: what was just committed, and need not be read
 
     async def claim(self, places: int, busy: Collection[object]) -> Claimed[Job | Extra]:
         """Return jobs that are due to be fetched, rendered or cleared, then extras to delete."""
@@ -53,11 +54,14 @@ class Collect:
             await self._delete_extra(*item)
             return
         step: Job | None = item
-        while step is not None and step.state in COLLECTED:
-            step = await self._step_safely(step)
+        try:
+            while step is not None and step.state in COLLECTED:
+                step = await self._step_safely(step)
+        finally:
+            self._at_hand.pop(item.id, None)
 
     async def _step_safely(self, job: Job) -> Job | None:
-        """Do one step; return the job as it is then, or None when it has to wait."""
+        """Do one step; return the job as it is then if there is another one to do at once."""
         try:
             return await _STEPS[job.state](self, job)
         except ServiceError as error:
@@ -76,19 +80,22 @@ class Collect:
         reach("fetched")
         body = await self._make(transcript, partial(pack, transcript))
 
-        def keep(ledger: Ledger) -> Job | None:
-            transcripts.keep(ledger, job, context.service.name, transcript, body)
-            return jobs.get(ledger, job.id)
+        def keep(ledger: Ledger) -> tuple[transcripts.Stored | None, Job | None]:
+            return transcripts.keep(ledger, job, context.service.name, transcript, body), jobs.get(ledger, job.id)
 
-        kept = await context.table.transact(keep)
+        stored, kept = await context.table.transact(keep)
         reach("transcript-committed")
+        if stored is not None:
+            self._at_hand[job.id] = stored
         return kept
 
     async def _render(self, job: Job) -> jobs.Facts:
         """Write the outputs of a committed transcript, and return what to record of them."""
         context = self._context
         assert job.transcript is not None
-        stored = await context.table.transact(partial(_read, number=job.transcript))
+        stored = self._at_hand.get(job.id)
+        if stored is None:
+            stored = await context.table.transact(partial(_read, number=job.transcript))
         facts = about(job, stored, context.batch.id)
         formats = self._formats(job)
         outputs = await self._make(stored.transcript, partial(_outputs, job, formats, stored.transcript, facts))
@@ -107,7 +114,7 @@ class Collect:
             return work()
         return await self._context.compute(work)
 
-    async def _finish(self, job: Job) -> Job | None:
+    async def _finish(self, job: Job) -> None:
         """Render a committed transcript, then clear the service of it."""
         shown = jobs.NO_FACTS if job.shown == job.transcript else await self._render(job)
         try:
@@ -115,21 +122,22 @@ class Collect:
         except ServiceError:
             await self._context.table.transact(partial(jobs.rendered, job=job, facts=shown))
             raise
-        return await self._fire(job, Event.CLEARED, None, shown)
+        await self._fire(job, Event.CLEARED, None, shown)
 
-    async def _render_only(self, job: Job) -> Job | None:
-        return await self._fire(job, Event.WRITTEN, None, await self._render(job))
+    async def _render_only(self, job: Job) -> None:
+        await self._fire(job, Event.WRITTEN, None, await self._render(job))
 
-    async def _clear(self, job: Job) -> Job | None:
+    async def _clear(self, job: Job) -> None:
         """Delete what failed or was cancelled; what there is a remedy for is sent once more."""
         await self._delete(job)
         facts = second_chance(job, may_convert=self._context.plan.convert and self._fits_as_flac(job))
         if facts is None:
-            return await self._fire(job, Event.CLEARED, job.reason)
+            await self._fire(job, Event.CLEARED, job.reason)
+            return
         # Not sealed any more: a list from before the deletion may still show the object that is gone.
         gone = {"remote": None, "sealed_at": None, "first_attempt": job.attempt + 1}
         fresh = {"cause": None, "remedy": None, "not_before": 0, "failures": 0}
-        return await self._fire(job, Event.FORGIVEN, f"once more after: {job.reason}", {**gone, **fresh, **facts})
+        await self._fire(job, Event.FORGIVEN, f"once more after: {job.reason}", {**gone, **fresh, **facts})
 
     def _fits_as_flac(self, job: Job) -> bool:
         """Tell whether the account could ever hold a job's recording as FLAC; otherwise it would wait for ever."""
@@ -171,14 +179,9 @@ class Collect:
         at = self._context.backoff("collect", failures + 1)
         await self._context.table.transact(partial(survey.defer_extra, remote=remote, not_before=at))
 
-    async def _fire(self, job: Job, event: Event, detail: str | None, facts: jobs.Facts = jobs.NO_FACTS) -> Job | None:
-        """Fire an event, and return the job as it is then."""
-
-        def work(ledger: Ledger) -> Job | None:
-            jobs.fire(ledger, job.id, job.state, event, detail, facts)
-            return jobs.get(ledger, job.id)
-
-        return await self._context.table.transact(work)
+    async def _fire(self, job: Job, event: Event, detail: str | None, facts: jobs.Facts = jobs.NO_FACTS) -> None:
+        work = partial(jobs.fire, job_id=job.id, source=job.state, event=event, detail=detail, facts=facts)
+        await self._context.table.transact(work)
 
     async def _defer(self, job: Job, reason: str, *, counted: bool = True) -> None:
         failures = job.failures + counted
@@ -200,7 +203,7 @@ class Collect:
             await self._defer(job, repr(error))
 
 
-_STEPS = {
+_STEPS: dict[State, Callable[[Collect, Job], Awaitable[Job | None]]] = {
     State.COMPLETED: Collect._fetch,  # noqa: SLF001 - the dispatcher of this very class
     State.STORED: Collect._finish,  # noqa: SLF001
     State.RENDERING: Collect._render_only,  # noqa: SLF001

@@ -13,19 +13,10 @@ _KEEP = """
     INSERT INTO transcript (digest, options, api, reference, remote, words, created, body)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (digest, options) DO NOTHING
 """
-_FIND = "SELECT id FROM transcript WHERE digest = ? AND options = ?"
-
-
-def keep(ledger: Ledger, job: Job, api: str, transcript: Transcript, body: bytes) -> bool:
-    """Commit a fetched transcript and share it with every twin. Returns False if the job had moved on."""
-    spoken = len(transcript.text.split())
-    values = (job.digest, job.options, api, job.reference, job.remote, spoken, ledger.now, body)
-    ledger.rows(_KEEP, values)
-    ((number,),) = ledger.rows(_FIND, (job.digest, job.options))
-    facts = {"transcript": number, "not_before": 0, "failures": 0}
-    return jobs.fire(ledger, job.id, job.state, Event.FETCHED, None, facts)
-
-
+_FIND = """
+    SELECT t.id, t.api, t.reference, t.remote, o.body FROM transcript t
+    JOIN option_set o ON o.fingerprint = t.options WHERE t.digest = ? AND t.options = ?
+"""
 _READ = """
     SELECT t.body, t.api, t.reference, t.remote, o.body FROM transcript t
     JOIN option_set o ON o.fingerprint = t.options WHERE t.id = ?
@@ -41,6 +32,21 @@ class Stored:
     reference: str
     remote: str
     options: str
+
+
+def keep(ledger: Ledger, job: Job, api: str, transcript: Transcript, body: bytes) -> Stored | None:
+    """Commit a fetched transcript, of which `body` is made, and share it with every twin.
+
+    Returns it as the table keeps it, or None if that has another one of this audio already, which stays.
+    """
+    spoken = len(transcript.text.split())
+    values = (job.digest, job.options, api, job.reference, job.remote, spoken, ledger.now, body)
+    ledger.rows(_KEEP, values)
+    ((number, *origin),) = ledger.rows(_FIND, (job.digest, job.options))
+    facts = {"transcript": number, "not_before": 0, "failures": 0}
+    jobs.fire(ledger, job.id, job.state, Event.FETCHED, None, facts)
+    stored = Stored(transcript, *cast("list[str]", origin))
+    return stored if (stored.reference, stored.remote) == (job.reference, job.remote) else None
 
 
 def read(ledger: Ledger, number: int) -> Stored:

@@ -6,7 +6,7 @@ Argument: JSON with `api`, `host`, `key`, `folder`, `at_once`. Prints JSON: `job
 
 import json
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from time import perf_counter, process_time
@@ -30,11 +30,16 @@ class Bytes:
         yield self._content
 
 
-class Looks:
-    """One listing after the other, for everybody who waits."""
+async def nothing(_remotes: list[str]) -> None:
+    """Take no note of what a listing shows."""
 
-    def __init__(self, service: Service) -> None:
+
+class Looks:
+    """One listing after the other, for everybody who waits; `note` hears first which of theirs have ended."""
+
+    def __init__(self, service: Service, note: Callable[[list[str]], Awaitable[None]] = nothing) -> None:
         self._service = service
+        self._note = note
         self._waiting: dict[str, anyio.Event] = {}
 
     async def until_over(self, remote: str) -> None:
@@ -46,9 +51,11 @@ class Looks:
         """Look until cancelled."""
         while True:
             await anyio.sleep(self._service.poll_seconds)
-            for seen in (await self._service.survey(thorough=False)).objects if self._waiting else ():
-                if seen.status is RemoteStatus.COMPLETED and seen.id in self._waiting:
-                    self._waiting.pop(seen.id).set()
+            objects = (await self._service.survey(thorough=False)).objects if self._waiting else ()
+            ended = [each.id for each in objects if each.status is RemoteStatus.COMPLETED and each.id in self._waiting]
+            await self._note(ended)
+            for remote in ended:
+                self._waiting.pop(remote).set()
 
 
 async def seal() -> None:

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import anyio
+from anyio.lowlevel import checkpoint
 
 from batcher.clock import Origin
 from batcher.disk import Recording
@@ -170,7 +171,8 @@ class SimulatedDisk:
         return bool(self._world.requests)
 
     async def drop_request(self, name: str) -> None:
-        """Forget it."""
+        """Forget it; but not when the run has ended: a thread is not gone to any more then."""
+        await checkpoint()
         self._alive()
         del self._world.requests[name]
 
