@@ -101,7 +101,7 @@ def test_the_schema_knows_exactly_these_states() -> None:
     migrate(conn)
     (sql,) = conn.execute("SELECT sql FROM sqlite_master WHERE name = 'job'").fetchone()
     conn.close()
-    listed = re.search(r"CHECK \(\s*(state = [^)]*)\)", sql)
+    listed = re.search(r"CHECK \(state IN \(([^)]*)\)\)", sql)
     assert listed is not None
     assert sorted(re.findall(r"'(\w+)'", listed[1])) == sorted(State)
 

@@ -38,12 +38,9 @@ CREATE TABLE job (
     size INTEGER NOT NULL,
     mtime_ns INTEGER NOT NULL,
     options TEXT NOT NULL REFERENCES option_set,
-    -- Not one list of all: of more than two SQLite builds a tree, at every change. So below lists come last, where few get.
-    state TEXT NOT NULL DEFAULT 'new' CHECK (
-        state = 'new' OR state = 'waiting' OR state = 'twin' OR state = 'uploading' OR state = 'sealed'
-        OR state = 'uncertain' OR state = 'submitted' OR state = 'completed' OR state = 'stored'
-        OR state = 'rendering' OR state = 'failing' OR state = 'cancelling' OR state = 'done' OR state = 'failed'
-        OR state = 'cancelled' OR state = 'skipped'),
+    state TEXT NOT NULL DEFAULT 'new' CHECK (state IN (
+        'new', 'waiting', 'twin', 'uploading', 'sealed', 'uncertain', 'submitted', 'completed', 'stored',
+        'rendering', 'failing', 'cancelling', 'done', 'failed', 'cancelled', 'skipped')),
     since INTEGER NOT NULL,
     not_before INTEGER NOT NULL DEFAULT 0,
     failures INTEGER NOT NULL DEFAULT 0,
@@ -66,11 +63,11 @@ CREATE TABLE job (
     reason TEXT,
     created INTEGER NOT NULL,
     CHECK ((state = 'twin') = (twin_of IS NOT NULL)),
-    CHECK (reference IS NOT NULL
-           OR state NOT IN ('uploading', 'sealed', 'uncertain', 'submitted', 'completed', 'stored')),
-    CHECK (digest IS NOT NULL OR state NOT IN ('sealed', 'uncertain', 'submitted', 'completed', 'stored')),
-    CHECK (remote IS NOT NULL OR state NOT IN ('submitted', 'completed', 'stored')),
-    CHECK (transcript IS NOT NULL OR state NOT IN ('stored', 'rendering', 'done'))
+    CHECK (state NOT IN ('uploading', 'sealed', 'uncertain', 'submitted', 'completed', 'stored')
+           OR reference IS NOT NULL),
+    CHECK (state NOT IN ('sealed', 'uncertain', 'submitted', 'completed', 'stored') OR digest IS NOT NULL),
+    CHECK (state NOT IN ('submitted', 'completed', 'stored') OR remote IS NOT NULL),
+    CHECK (state NOT IN ('stored', 'rendering', 'done') OR transcript IS NOT NULL)
 ) STRICT;
 
 CREATE INDEX job_due ON job (state, not_before, id);
