@@ -437,7 +437,8 @@ class TableAgainstModel(RuleBasedStateMachine):
         if job is None or not really:
             return
         self.bench.do(lambda ledger: apply_request(ledger, Request("cancel", [job.id])))
-        if accepts(job.state, Event.CANCEL):
+        over = job.state is State.FAILING and job.remedy is None
+        if accepts(job.state, Event.CANCEL) and not over:
             self.states[job.id] = NEXT[job.state, Event.CANCEL]
 
     @precondition(some(State.FAILED, State.CANCELLED))
