@@ -437,8 +437,8 @@ class TableAgainstModel(RuleBasedStateMachine):
         if job is None or not really:
             return
         self.bench.do(lambda ledger: apply_request(ledger, Request("cancel", [job.id])))
-        over = job.state is State.FAILING and job.remedy is None
-        if accepts(job.state, Event.CANCEL) and not over:
+        passed_over = (State.COMPLETED, State.FAILING)  # about to be fetched, or over
+        if accepts(job.state, Event.CANCEL) and job.state not in passed_over:
             self.states[job.id] = NEXT[job.state, Event.CANCEL]
 
     @precondition(some(State.FAILED, State.CANCELLED))
