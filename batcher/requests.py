@@ -57,13 +57,18 @@ def _retry(ledger: Ledger, job: Job) -> bool:
     )
 
 
+def may_cancel(job: Job) -> bool:
+    """Tell whether a job can be given up at once."""
+    if job.state is State.COMPLETED:
+        return job.failures > 0  # it is paid for and about to be fetched; only one that cannot be fetched is given up
+    if job.state is State.FAILING:
+        return second_chance(job, may_convert=True) is not None  # else it is over, and its reason is why it failed
+    return accepts(job.state, Event.CANCEL)
+
+
 def _cancel(ledger: Ledger, job: Job) -> bool:
     """Cancel now where that is possible; where it is not yet, as soon as it is."""
-    if job.state is State.COMPLETED and not job.failures:
-        return False  # it is paid for and about to be fetched; only one that cannot be fetched is given up
-    if job.state is State.FAILING and second_chance(job, may_convert=True) is None:
-        return False  # it is over, and its reason is why it failed
-    if accepts(job.state, Event.CANCEL):
+    if may_cancel(job):
         facts = {"twin_of": None, "cause": None}  # what it failed for, if it did, was no verdict yet
         return jobs.fire(ledger, job.id, job.state, Event.CANCEL, "cancelled on request", facts)
     if FACTS[job.state].pending and job.state is not State.CANCELLING:
