@@ -108,7 +108,7 @@ def test_status_tells_of_what_cannot_be_deleted(call: Call, out: Path) -> None:
     assert "to give one up" not in said
     assert "cannot be deleted at the service: 1 leftover there for up to " in said
     undeleted = json.loads(call("status", out, "--json")[1])["undeleted"]
-    assert undeleted == {"number": 1, "since": "2023-11-14T22:13:20Z"}
+    assert undeleted == {"number": 1, "since": "2023-11-14T22:13:20.000Z"}
 
 
 def test_status_as_json_has_its_documented_keys(call: Call, out: Path) -> None:
