@@ -419,7 +419,7 @@ def test_a_late_arrival_is_adopted_by_a_job_that_was_not_sent_again() -> None:
 
 
 def test_a_table_older_than_the_object_adopts_it() -> None:
-    """A restored copy does not pay again for what was sent after it was made."""
+    """A restored copy does not pay again for what was sent after it was made, is still there, and is known by content."""
     (finding,) = look(a_job(State.WAITING, sealed_at=None), listed(reference=reference(attempt=5))).findings
     assert (finding.event, finding.facts["attempt"]) == (Event.ADOPTED, 5)
     assert finding.facts["reference"] == reference(attempt=5)
