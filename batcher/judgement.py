@@ -159,7 +159,7 @@ def _judge_patience(scene: Scene, job: Job, judgement: Judgement) -> None:
         since = job.remote_since
         queued = job.remote_status == RemoteStatus.QUEUED
         limit = scene.patience.queued if queued else scene.patience.processing
-    elif job.state not in (State.COMPLETED, State.FAILING, State.CANCELLING):
+    elif job.state not in (State.COMPLETED, State.STORED, State.FAILING, State.CANCELLING):
         return
     if job.stuck_at is None and scene.began - since >= limit:
         judgement.stuck.append(job)

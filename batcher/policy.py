@@ -3,6 +3,7 @@
 from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import astuple, dataclass, field, replace
+from functools import reduce
 from math import ceil
 from random import Random  # noqa: TID251 - the type only; streams come from Dice
 from statistics import fmean
@@ -32,6 +33,9 @@ SHARE_HELD_LONGEST_MS = 16 * 60_000
 
 #: Other clients' growth between two listings fades by a tenth at each; below this it is over.
 LEAST_GROWTH = 0.5
+#: Growth is what goes beyond so many listings before. It must be well over the six in which twice a growth fades to
+#: what it left free before: otherwise whoever only comes and goes keeps that place for ever.
+LOOKS_REMEMBERED = 12
 
 #: So many jobs should have ended between two listings, and how long that may take: shares of a mean residence.
 JOBS_A_LOOK = 2
@@ -98,8 +102,8 @@ def second_chance(job: Job, *, may_convert: bool) -> Mapping[str, object] | None
 class Headroom:
     """How much of the account's limits is ours to fill, as far as the latest listing tells.
 
-    The reserve for other clients is zero until they are seen, then twice their largest recent growth between
-    two listings. A refusal for quota tells that the account holds less than it should, for instance because of
+    The reserve for other clients is zero until they are seen, then twice their largest recent growth beyond what the
+    latest listings showed: who only comes and goes does not grow. A refusal for quota tells that the account holds less than it should, for instance because of
     what lists do not show (other projects of the organisation): nothing is sent for a moment, our share is halved,
     and then it is at most what the next listing shows pending. It stays so for a while, longer each time that it
     proves too much, and then comes back within ten minutes.
@@ -115,6 +119,9 @@ class Headroom:
     fresh_ms: int = SURVEY_FRESH_MS  #: how old it may be
     foreign: Load = NOTHING
     growth: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0)  #: of `foreign`, thing by thing
+    latest: deque[Load] = field(
+        default_factory=lambda: deque(maxlen=LOOKS_REMEMBERED)
+    )  #: `foreign` of complete listings
     known: bool = False  #: a complete listing was seen
     version: int = 0  #: changes with all that is learned; room that was reckoned before must not be filled any more
     judging: bool = False  #: a listing is being applied to the table, and not understood yet
@@ -152,7 +159,9 @@ class Headroom:
             self.share = min(self.share, max(1, judgement.pending) / self.limits.pending)
 
     def _grow(self, seen: Load) -> None:
-        grown = astuple(seen.minus(self.foreign)) if self.known else (0, 0, 0, 0)
+        highest = reduce(Load.most, self.latest, self.foreign if self.known else seen)
+        grown = astuple(seen.minus(highest))
+        self.latest.append(seen)
         self.growth = tuple(max(float(new), old * 0.9) for new, old in zip(grown, self.growth, strict=True))
 
     def doubt(self, now: int) -> None:

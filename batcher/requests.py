@@ -7,6 +7,7 @@ from typing import Literal, cast
 
 from batcher.errors import UsageError
 from batcher.model import Job
+from batcher.policy import second_chance
 from batcher.states import FACTS, Event, State, accepts
 from batcher.store import jobs
 from batcher.store.table import Ledger
@@ -50,15 +51,26 @@ def apply_request(ledger: Ledger, request: Request) -> int:
 
 
 def _retry(ledger: Ledger, job: Job) -> bool:
-    return accepts(job.state, Event.RETRY) and jobs.start_over(ledger, job, Event.RETRY, "tried again on request")
+    taken_back = {"cancel_wanted": 0}
+    return accepts(job.state, Event.RETRY) and jobs.start_over(
+        ledger, job, Event.RETRY, "tried again on request", taken_back
+    )
+
+
+def may_cancel(job: Job) -> bool:
+    """Tell whether a job can be given up at once."""
+    if job.state is State.COMPLETED:
+        return job.failures > 0  # it is paid for and about to be fetched; only one that cannot be fetched is given up
+    if job.state is State.FAILING:
+        return second_chance(job, may_convert=True) is not None  # else it is over, and its reason is why it failed
+    return accepts(job.state, Event.CANCEL)
 
 
 def _cancel(ledger: Ledger, job: Job) -> bool:
     """Cancel now where that is possible; where it is not yet, as soon as it is."""
-    if job.state is State.COMPLETED and not job.failures:
-        return False  # it is paid for and about to be fetched; only one that cannot be fetched is given up
-    if accepts(job.state, Event.CANCEL):
-        return jobs.fire(ledger, job.id, job.state, Event.CANCEL, "cancelled on request", {"twin_of": None})
+    if may_cancel(job):
+        facts = {"twin_of": None, "cause": None}  # what it failed for, if it did, was no verdict yet
+        return jobs.fire(ledger, job.id, job.state, Event.CANCEL, "cancelled on request", facts)
     if FACTS[job.state].pending and job.state is not State.CANCELLING:
         jobs.want_cancel(ledger, job)
         return True

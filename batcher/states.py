@@ -152,6 +152,7 @@ TRANSITIONS: tuple[tuple[State, Event, State], ...] = (
     (State.RENDERING, Event.UNWRITABLE, State.FAILED),
     (State.FAILING, Event.CLEARED, State.FAILED),
     (State.FAILING, Event.FORGIVEN, State.WAITING),
+    (State.FAILING, Event.CANCEL, State.CANCELLING),
     (State.CANCELLING, Event.CLEARED, State.CANCELLED),
     (State.DONE, Event.RENDER, State.RENDERING),
     (State.DONE, Event.CHANGED, State.NEW),

@@ -13,9 +13,10 @@ from batcher.cli.memory import remembered_flags, remembering, run_again
 from batcher.cli.place import place_of
 from batcher.errors import UsageError
 from batcher.lock import hold
-from batcher.model import Cause
+from batcher.model import Cause, RemoteObject, RemoteStatus
 from batcher.states import Event, State
-from tests.table_tools import Hand, written
+from batcher.store import survey
+from tests.table_tools import START, Hand, written
 
 Said = tuple[int, str, str]
 Call = Callable[..., Said]
@@ -86,13 +87,37 @@ def test_status_says_how_the_batch_stands_and_what_to_type(call: Call, out: Path
     assert f"next: batcher retry {out} {out.parent}/in/lost.wav" in said
 
 
+def test_status_tells_of_what_cannot_be_deleted(call: Call, out: Path) -> None:
+    """A leftover that was tried, and how long it is there; and of a stuck recording only what cancelling would change."""
+    place = place_of(out, None)
+    with written(place.db, out.parent / "in") as hand:
+        for number in (1, 2):
+            extra = RemoteObject(f"left{number}", "ours", RemoteStatus.COMPLETED)
+            hand.act(lambda ledger, extra=extra: survey.add_extra(ledger, extra))  # type: ignore[misc]
+        hand.act(lambda ledger: survey.defer_extra(ledger, "left1", START))
+        hand.fire(5, State.SUBMITTED, Event.COMPLETED)
+        transcript = hand.conn.execute(
+            "INSERT INTO transcript (digest, options, api, reference, remote, words, created, body)"
+            " SELECT digest, options, 'grpc', 'r', 'x', 0, 0, x'' FROM job WHERE id = 5 RETURNING id"
+        ).fetchone()[0]
+        hand.fire(5, State.COMPLETED, Event.FETCHED, transcript=transcript)
+        hand.conn.execute("UPDATE job SET stuck_at = since WHERE id = 5")
+    said = call("status", out)[1]
+    assert "stuck at the service 1 (waited for; never sent again by itself):" in said
+    assert "sent.wav: fetched, but still there for " in said
+    assert "to give one up" not in said
+    assert "cannot be deleted at the service: 1 leftover there for up to " in said
+    undeleted = json.loads(call("status", out, "--json")[1])["undeleted"]
+    assert undeleted == {"number": 1, "since": "2023-11-14T22:13:20.000Z"}
+
+
 def test_status_as_json_has_its_documented_keys(call: Call, out: Path) -> None:
     """One document, whose keys are those of the docstring."""
     _, said, _ = call("status", out, "--json")
     document = json.loads(said)
     assert list(document) == [
         "batch", "created", "runs", "active", "last_activity", "files", "bytes", "duration_ms", "states",
-        "at_service", "stuck", "failed", "skipped",
+        "at_service", "stuck", "undeleted", "failed", "skipped",
     ]  # fmt: skip
     assert document["states"]["failed"] == 2
     assert document["active"] is False

@@ -547,6 +547,24 @@ def test_an_internal_error_of_the_service_is_forgiven_once(folder: Path, times: 
     assert bed.account.files == []
 
 
+def test_what_is_given_up_before_it_is_forgiven_is_not_sent_again(folder: Path) -> None:
+    """It was failed by the service, which does not let go of it yet; meanwhile somebody cancels it."""
+    content = b"hum" * 1_000
+    bed = Bed(folder, recognizer=Stubborn("Internal error", 1, content))
+    bed.add("a.wav", content=content)
+    away = Fault(Trouble.REFUSED, "UNAVAILABLE")
+    bed.trouble = lambda call: away if call is Call.DELETE and anyio.current_time() < 120 else None
+
+    def cancel() -> None:
+        assert bed.states() == {"failing": 1}
+        bed.disk.leave(Request("cancel", [1]))
+
+    assert bed.run(at(60, cancel)) is None
+    assert bed.states() == {"cancelled": 1}
+    assert bed.account.tally.accepted.total() == 1
+    assert bed.account.files == []
+
+
 def test_any_other_failure_is_not_tried_again(folder: Path) -> None:
     """It is cleared away and reported."""
     content = b"hum" * 1_000

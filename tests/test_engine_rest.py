@@ -367,6 +367,17 @@ def test_a_transcript_that_cannot_be_fetched_is_stuck_and_never_deleted(folder: 
     assert len(bed.rest.jobs) == 1
 
 
+def test_a_transcript_that_cannot_be_deleted_at_the_service_is_stuck(folder: Path) -> None:
+    """It is at home and written, but it takes room there, and the run does not end before it is gone."""
+    bed = a_bed(folder, 1_000)
+    bed.trouble = lambda call: Fault(Trouble.REFUSED, "INTERNAL") if call is Call.DELETE else None
+    assert bed.run(drain_at(3 * HOUR)) is None
+    assert bed.rows("SELECT state FROM job WHERE stuck_at IS NOT NULL") == [("stored",)]
+    bed.trouble = lambda _call: None
+    assert bed.run() is None
+    assert bed.rows("SELECT state, stuck_at FROM job") == [("done", None)]
+
+
 def test_the_reason_of_a_failure_is_kept_while_it_cannot_be_deleted(folder: Path) -> None:
     """The person wants to know why it failed, not why it was still there for a while."""
     bed = a_bed(folder, 1_000, job_errors=(("no_such_type", 1),))

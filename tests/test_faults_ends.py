@@ -194,7 +194,7 @@ class Refusing(Database):
 def test_a_write_that_the_disk_refuses_ends_the_run_and_costs_nothing(
     folder: Path, *, lasting: bool, after: bool
 ) -> None:
-    """Whichever write it is, also that of an id which just arrived, and also if it is on the disk all the same."""
+    """One write in four, or all from one in eleven on; also that of an id which just arrived, or that took effect."""
     turn = 1
     while True:
         bed = a_batch(folder / str(turn), "rest" if turn % 2 else "grpc")
@@ -287,7 +287,7 @@ class Cancelled(Exception):
 def test_cancelled_at_any_turn_of_the_loop_nothing_is_half_done(
     folder: Path, monkeypatch: pytest.MonkeyPatch, api: str
 ) -> None:
-    """An await that ends in the middle leaves table and service as a kill does, and the same command completes it."""
+    """At one turn in 13 or 23; it leaves table and service as a kill does, and the same command completes it."""
     number = 1
     while True:
         bed = a_batch(folder / str(number), api)

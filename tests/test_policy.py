@@ -242,6 +242,20 @@ def test_doubt_means_looking_again_first() -> None:
     assert headroom.room(NOW + 6).pending == 100
 
 
+@pytest.mark.parametrize("swing", [1, 2, 5, 9])
+@pytest.mark.parametrize("up", [1, 2, 7])
+@pytest.mark.parametrize("down", [1, 3, 8, 12, 13, 20, 50])
+def test_whoever_only_comes_and_goes_never_keeps_the_last_place(swing: int, up: int, down: int) -> None:
+    """One place is always free; however the looks fall, it is ours now and then, and not only once."""
+    headroom = Headroom(Limits(10, 2_000))
+    rooms = []
+    for look in range(1_000):
+        others = 9 if look % (up + down) < up else 9 - swing
+        headroom.observe(seen(others), NOW)
+        rooms.append(headroom.room(NOW).pending > 0)
+    assert any(rooms[-(up + down) :])
+
+
 def test_the_reserve_fades_to_nothing() -> None:
     """Others who stopped growing are not given way to for ever, and those who shrink need no reserve."""
     headroom = Headroom(Limits())

@@ -436,8 +436,9 @@ class TableAgainstModel(RuleBasedStateMachine):
         if job is None or not really:
             return
         self.bench.do(lambda ledger: apply_request(ledger, Request("cancel", [job.id])))
-        about_to_be_fetched = job.state is State.COMPLETED and not job.failures  # it is paid for
-        if accepts(job.state, Event.CANCEL) and not about_to_be_fetched:
+        # About to be fetched, and paid for; or over.
+        passed_over = (job.state is State.COMPLETED and not job.failures) or job.state is State.FAILING
+        if accepts(job.state, Event.CANCEL) and not passed_over:
             self.states[job.id] = NEXT[job.state, Event.CANCEL]
 
     @precondition(some(State.FAILED, State.CANCELLED))

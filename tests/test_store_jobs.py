@@ -7,7 +7,7 @@ from types import ModuleType
 
 import pytest
 
-from batcher.model import Cause, Job, Part, Transcript, Word
+from batcher.model import Cause, Job, Part, Remedy, Transcript, Word
 from batcher.requests import Request, apply_request
 from batcher.stages import poll
 from batcher.states import FACTS, NEXT, PENDING_STATES, Event, State, accepts
@@ -204,12 +204,64 @@ def test_cancelling_means_what_it_says_in_every_state(bench: Bench, state: State
     job = bench.bring(bench.new("a"), state)
     changed = bench.do(lambda ledger: apply_request(ledger, Request("cancel", [job.id])))
     after = bench.job(job.id)
-    if accepts(state, Event.CANCEL) and state is not State.COMPLETED:
+    if accepts(state, Event.CANCEL) and state not in (State.COMPLETED, State.FAILING):  # see below
         assert (changed, after.state) == (1, NEXT[state, Event.CANCEL])
     elif state in PENDING_STATES and state is not State.CANCELLING:
         assert (changed, after.cancel_wanted) == (1, True)
     else:
         assert (changed, after) == (0, job)
+
+
+@pytest.mark.parametrize(
+    ("remedy", "forgiven", "end"),
+    [
+        (Remedy.AGAIN, 0, State.CANCELLING),
+        (Remedy.STOP, 0, State.CANCELLING),
+        (Remedy.CONVERT, 0, State.CANCELLING),
+        (Remedy.AGAIN, 1, State.FAILING),
+        (None, 0, State.FAILING),
+    ],
+)
+def test_what_failed_is_cancelled_where_it_would_be_sent_once_more(
+    bench: Bench, remedy: Remedy | None, forgiven: int, end: State
+) -> None:
+    """What is over anyway keeps the reason why it failed."""
+    job = bench.bring(bench.new("a"), State.SUBMITTED)
+    failing = bench.fire(job, Event.SERVICE_FAILED, cause=Cause.SERVICE, remedy=remedy, forgiven=forgiven)
+    changed = bench.do(lambda ledger: apply_request(ledger, Request("cancel", [job.id])))
+    assert (changed, bench.job(failing.id).state) == (end is State.CANCELLING, end)
+
+
+def test_what_is_cancelled_before_it_is_sent_once_more_is_no_verdict_on_its_twin(bench: Bench) -> None:
+    """The twin goes its own way, as after any other cancelling."""
+    carrier, twin = wait_for_twin(bench)
+    carrier = bench.bring(carrier, State.SUBMITTED)
+    bench.fire(carrier, Event.SERVICE_FAILED, cause=Cause.SERVICE, remedy=Remedy.AGAIN)
+    bench.do(lambda ledger: apply_request(ledger, Request("cancel", [carrier.id])))
+    bench.fire(bench.job(carrier.id), Event.CLEARED)
+    assert (bench.job(carrier.id).state, bench.job(twin.id).state) == (State.CANCELLED, State.NEW)
+
+
+def test_a_wish_to_cancel_outlives_whatever_nobody_asked_for(bench: Bench) -> None:
+    """It was sealed and refused for good; when its recording changes, or may be tried again, it is not sent."""
+    job = bench.bring(bench.new("a"), State.SEALED)
+    bench.do(lambda ledger: apply_request(ledger, Request("cancel", [job.id])))
+    bench.fire(bench.job(job.id), Event.REJECTED, cause=Cause.REFUSED)
+    failed = bench.job(job.id)
+    bench.do(lambda ledger: jobs.start_over(ledger, failed, Event.CHANGED))
+    assert bench.job(job.id).state is State.CANCELLED
+
+
+def test_a_wish_to_cancel_outlives_a_recording_that_changes_while_it_is_sent(bench: Bench) -> None:
+    """The next scan finds it changed too; only a person takes the wish back."""
+    job = bench.bring(bench.new("a"), State.UPLOADING)
+    bench.do(lambda ledger: apply_request(ledger, Request("cancel", [job.id])))
+    for event in (Event.SOURCE_CHANGED, Event.CHANGED):
+        now = bench.job(job.id)
+        bench.do(lambda ledger, now=now, event=event: jobs.start_over(ledger, now, event))  # type: ignore[misc]
+        assert bench.job(job.id).state is State.CANCELLED
+    bench.do(lambda ledger: apply_request(ledger, Request("retry", [job.id])))
+    assert (bench.job(job.id).state, bench.job(job.id).cancel_wanted) == (State.NEW, False)
 
 
 def test_a_completed_job_is_cancelled_only_when_it_cannot_be_fetched(bench: Bench) -> None:

@@ -8,8 +8,9 @@ from batcher.cli import words
 from batcher.cli.memory import run_again
 from batcher.cli.place import Place
 from batcher.model import Cause, Job, RemoteStatus
+from batcher.requests import may_cancel
 from batcher.states import State
-from batcher.store.reader import MOST_GROUPED, Counts, Ended
+from batcher.store.reader import MOST_GROUPED, Counts, Ended, Undeleted
 from batcher.text import show_text
 
 EXAMPLES = 3
@@ -71,7 +72,15 @@ def stuck_lines(stuck: Sequence[Job], place: Place, now: int) -> Iterator[str]:
         yield f"  {words.name(job.path)}: {stuck_state(job)} for {words.ago(now - stuck_since(job))}{reason}"
     if len(stuck) > EXAMPLES:
         yield f"  and {words.number(len(stuck) - EXAMPLES)} more"
-    yield f"  to give one up: batcher cancel {place.typed} {words.typeable(stuck[0].path) or stuck[0].id}"
+    if one := next(filter(may_cancel, stuck), None):
+        yield f"  to give one up: batcher cancel {place.typed} {words.typeable(one.path) or one.id}"
+
+
+def undeleted_lines(undeleted: Undeleted, now: int) -> Iterator[str]:
+    """Yield what no recording uses and the service has not let go of so far."""
+    if undeleted.number:
+        left = f"{words.count(undeleted.number, 'leftover')} there for up to {words.ago(now - undeleted.since)}"
+        yield f"cannot be deleted at the service: {left} (tried again until it is done)"
 
 
 def shard_lines(place: Place, elsewhere: int) -> Iterator[str]:
@@ -89,6 +98,8 @@ def stuck_state(job: Job) -> str:
     """Return where a stuck job is, in words."""
     if job.state is State.COMPLETED:
         return "transcribed, but not fetched"
+    if job.state is State.STORED:
+        return "fetched, but still there"
     if job.state in (State.FAILING, State.CANCELLING):
         return "to be deleted, but still there"
     return "queued" if job.remote_status == RemoteStatus.QUEUED else "being transcribed"
@@ -100,6 +111,11 @@ def stuck_documents(stuck: Sequence[Job]) -> list[dict[str, object]]:
         {"id": job.id, "path": words.raw(job.path), "where": stuck_state(job), "since": words.iso(stuck_since(job))}
         for job in stuck
     ]
+
+
+def undeleted_document(undeleted: Undeleted) -> dict[str, object]:
+    """Return leftovers that cannot be deleted for JSON."""
+    return {"number": undeleted.number, "since": words.iso(undeleted.since) if undeleted.number else None}
 
 
 def retry_command(place: Place, failed: Sequence[Ended]) -> str:

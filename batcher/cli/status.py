@@ -11,7 +11,7 @@ from batcher.clock import wall_clock
 from batcher.lock import is_held
 from batcher.model import Job
 from batcher.states import State
-from batcher.store.reader import Counts, Ended, Reader, open_reader
+from batcher.store.reader import Counts, Ended, Reader, Undeleted, open_reader
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,7 @@ class Standing:
     failed: list[Ended]
     skipped: list[Ended]
     stuck: list[Job]
+    undeleted: Undeleted
 
 
 def command(
@@ -44,7 +45,7 @@ def command(
 
     --json prints one document: batch, created, runs, active (a run works on it now), last_activity (UTC), files,
     bytes, duration_ms, states (jobs by public name), at_service (pending and stored of ours at most, extras still
-    to be deleted), stuck (id, path, where, since), failed and skipped (lists of cause, reason, jobs, examples).
+    to be deleted), stuck (id, path, where, since), undeleted (number of the extras that could not be, since), failed and skipped (lists of cause, reason, jobs, examples).
     """
     place = locate(out, db, config, shard)
     with open_reader(place.db) as reader:
@@ -65,6 +66,7 @@ def look(place: Place, reader: Reader) -> Standing:
         reader.ended(State.FAILED),
         reader.ended(State.SKIPPED),
         reader.stuck(),
+        reader.undeleted(),
     )
 
 
@@ -79,6 +81,7 @@ def lines(standing: Standing) -> Iterator[str]:
     yield from closing.group_lines("failed", counts.of([State.FAILED]).jobs, standing.failed)
     yield from closing.group_lines("skipped", counts.of([State.SKIPPED]).jobs, standing.skipped)
     yield from closing.stuck_lines(standing.stuck, standing.place, standing.now)
+    yield from closing.undeleted_lines(standing.undeleted, standing.now)
     yield _at_service(standing)
     if standing.latest is not None:
         yield f"last activity: {words.local(standing.latest)} ({words.ago(standing.now - standing.latest)} ago)"
@@ -126,6 +129,7 @@ def document(standing: Standing) -> dict[str, object]:
         "states": {name: found.jobs for name, found in counts.public().items()},
         "at_service": {"pending": counts.pending, "stored": counts.held, "extras": standing.extras},
         "stuck": closing.stuck_documents(standing.stuck),
+        "undeleted": closing.undeleted_document(standing.undeleted),
         "failed": closing.group_documents(standing.failed),
         "skipped": closing.group_documents(standing.skipped),
     }

@@ -12,7 +12,7 @@ from batcher.cli.views import JsonView, status_facts
 from batcher.files import WalkProblem
 from batcher.model import Job
 from batcher.states import State
-from batcher.store.reader import Ended, open_reader
+from batcher.store.reader import Ended, Reader, Undeleted, open_reader
 from batcher.text import show_text
 
 
@@ -26,6 +26,7 @@ class End:
     failed: list[Ended]
     skipped: list[Ended]
     stuck: list[Job]
+    undeleted: Undeleted
 
     @property
     def code(self) -> int:
@@ -39,12 +40,17 @@ def close_run(place: Place, display: Display, outcome: Outcome, now: int) -> int
         return outcome.exit_code(0)
     with open_reader(place.db) as reader:
         snapshot = replace(display.meter.snapshot(now, reader.counts(), outcome.pulse), waiting="")  # it is over
-        end = End(place, outcome, snapshot, reader.ended(State.FAILED), reader.ended(State.SKIPPED), reader.stuck())
+        end = _end(place, outcome, snapshot, reader)
     if isinstance(display.view, JsonView):
         screen.say([display.view.line("summary", now, **_facts(end))])
     else:
         screen.say(closing_lines(end))
     return end.code
+
+
+def _end(place: Place, outcome: Outcome, snapshot: Snapshot, reader: Reader) -> End:
+    failed, skipped = reader.ended(State.FAILED), reader.ended(State.SKIPPED)
+    return End(place, outcome, snapshot, failed, skipped, reader.stuck(), reader.undeleted())
 
 
 def closing_lines(end: End) -> Iterator[str]:
@@ -60,6 +66,7 @@ def closing_lines(end: End) -> Iterator[str]:
     yield from _problem_lines("not looked into", [problem for problem in problems if not problem.hides])
     yield from closing.shard_lines(end.place, end.outcome.elsewhere)
     yield from closing.stuck_lines(end.stuck, end.place, end.snapshot.at)
+    yield from closing.undeleted_lines(end.undeleted, end.snapshot.at)
     if left := closing.left_line(counts):
         yield left
     if end.outcome.signal is not None:
@@ -101,6 +108,7 @@ def _facts(end: End) -> dict[str, object]:
         "stopped": None if stop is None else {"message": show_text(str(stop)), "hint": show_text(stop.hint)},
         "signal": end.outcome.signal,
         "stuck": closing.stuck_documents(end.stuck),
+        "undeleted": closing.undeleted_document(end.undeleted),
         "failed": closing.group_documents(end.failed),
         "skipped": closing.group_documents(end.skipped),
         "shard": str(end.place.shard) if end.place.shard else None,

@@ -187,7 +187,10 @@ def _twins(ledger: Ledger, carrier: int) -> list[Job]:
 
 
 def start_over(ledger: Ledger, job: Job, event: Event, detail: str | None = None, facts: Facts = NO_FACTS) -> bool:
-    """Send a job back to the start of its life; its content is looked at before anything is sent."""
+    """Send a job back to the start of its life; its content is looked at before anything is sent.
+
+    That somebody wants it cancelled holds on: only whoever asks for it again takes that back.
+    """
     fresh: dict[str, object] = {
         "not_before": 0,
         "failures": 0,
@@ -198,7 +201,6 @@ def start_over(ledger: Ledger, job: Job, event: Event, detail: str | None = None
         "compare": 1,
         "cause": None,
         "twin_of": None,
-        "cancel_wanted": 0,
         "transcript": None,
         "remote": None,
         "sealed_at": None,

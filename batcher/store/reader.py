@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 from urllib.parse import quote
 
 from batcher.errors import UsageError
@@ -113,6 +113,13 @@ class Origin:
     model: str  #: that made it, as the service says
 
 
+class Undeleted(NamedTuple):
+    """Objects of no use to any job whose deletion has failed so far: how many, and since when the first is known."""
+
+    number: int
+    since: int  #: UTC milliseconds; 0 where there is none
+
+
 _TALLY = "SELECT state, jobs, bytes, duration_ms FROM tally"
 _BATCH = "SELECT id, created, session FROM batch"
 _BY_ID = f"SELECT {_COLUMNS} FROM job WHERE id = ?"  # noqa: S608 - column names of our own
@@ -121,6 +128,7 @@ _ROOTS = "SELECT path, prefix FROM root ORDER BY prefix"
 _HISTORY = "SELECT at, source, event, target, attempt, detail FROM history WHERE job = ? ORDER BY id"
 _LATEST = "SELECT at FROM history ORDER BY id DESC LIMIT 1"
 _EXTRAS = "SELECT count(*) FROM extra"
+_UNDELETED = "SELECT count(*), ifnull(min(seen), 0) FROM extra WHERE failures > 0"
 _ORIGIN = "SELECT api, reference, remote, words, created, body FROM transcript WHERE id = ?"
 _OPTIONS = "SELECT body FROM option_set WHERE fingerprint = ?"
 _ENDED = "SELECT id, path, cause, reason FROM job WHERE state = ? LIMIT ?"
@@ -243,6 +251,10 @@ class Reader:
     def extras(self) -> int:
         """Return how many objects of no use to any job are still to be deleted at the service."""
         return cast("int", self._rows(_EXTRAS)[0][0])
+
+    def undeleted(self) -> Undeleted:
+        """Return how many of them could not be deleted so far."""
+        return Undeleted(*cast("tuple[int, int]", self._rows(_UNDELETED)[0]))
 
     def origin(self, transcript: int) -> Origin | None:
         """Return where a stored transcript came from."""

@@ -142,6 +142,14 @@ MUTANTS = (
         nights=50,
     ),
     Mutant(
+        "takes whoever comes and goes for one who grows",
+        "batcher/policy.py",
+        "        self.latest.append(seen)\n",
+        "",
+        kinds=("restless",),
+        nights=25,
+    ),
+    Mutant(
         "decides about room on a list of any age",
         "batcher/policy.py",
         "        return self.began is not None and now - self.began <= self.fresh_ms\n",

@@ -50,6 +50,7 @@ def settle_down(night: "Night") -> None:
     if isinstance(night.account, RestAccount):
         night.account.siblings = Load()
     _leave(night, len(night.foreign))
+    _rest(night, 0)
 
 
 def _quota(night: "Night", chance: Random, *, announced: bool) -> Iterator[float]:
@@ -102,6 +103,23 @@ def _leave(night: "Night", count: int) -> None:
     gone, night.foreign = night.foreign[:count], night.foreign[count:]
     for name in gone:
         night.account.vanish(name)
+
+
+def _restless(night: "Night", chance: Random) -> Iterator[float]:
+    """Somebody fills the account but for one place, now and then but for two."""
+    while True:
+        for free in (1, 2):
+            _rest(night, night.account.limits.pending - free)
+            night.happened["restless client moved"] += 1
+            yield chance.uniform(15, 27)
+
+
+def _rest(night: "Night", most: int) -> None:
+    """Let the restless client hold so much, or what the service still takes."""
+    held = night.restless
+    for name in held[most:]:
+        night.account.vanish(name)
+    night.restless = held[:most] + night.account.add_foreign(most - len(held[:most]))
 
 
 def _siblings(night: "Night", chance: Random) -> Iterator[float]:
@@ -323,6 +341,7 @@ HAPPENINGS: dict[str, Happening] = {
     "quota unannounced": _untold,
     "strangers": _strangers,
     "siblings": _siblings,
+    "restless": _restless,
     "retention": _retention,
     "full": _full,
     "files": _files,

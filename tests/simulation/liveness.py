@@ -112,10 +112,13 @@ class Watch:
         return pending < ceil(headroom.limits.pending * headroom._share(context.clock.now()))
 
     def _room(self, context: Context) -> bool:
-        """Tell whether the service would take one more, with as much to spare as others lately needed."""
-        account, reserve = self._night.account, context.headroom._reserve()
+        """Tell whether the service would take one more, and as many more as others may come to hold soon.
+
+        Whatever batcher keeps in reserve for them: that must not keep a place free for ever.
+        """
+        account = self._night.account
         others = 2 * len(self._night.foreign)
-        spare = Load(1 + others, 1 + others, 1 + others, 1_500_000 + 200_000 * others).plus(reserve)
+        spare = Load(1 + others, 1 + others, 1 + others, 1_500_000 + 200_000 * others)
         taken = Load(account.pending, account.stored)
         if isinstance(account, RestAccount):
             account.advance()

@@ -58,6 +58,7 @@ class Night:
         self.moods = Moods()
         self.wire: Wire | None = None
         self.foreign: list[str] = []  #: ids of what other clients hold
+        self.restless: list[str] = []  #: likewise, of one that never rests
         self.owners: dict[str, Batch] = {}  #: by the batch's id
         self.ambush: Callable[[Batch, Move], None] = lambda _batch, _move: None  #: waits for a move in order to strike
         self.morning: Morning | None = None  #: when the night is over and everything should be

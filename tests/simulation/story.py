@@ -49,12 +49,18 @@ LATER_KINDS: Mapping[str, float] = {
     "longest": 0.2,  # the longest recordings go first
     "shards": 0.4,  # two batchers in one account are shards of one input
 }
+#: And these, each drawn by itself.
+RARE_KINDS: Mapping[str, float] = {
+    "restless": 0.06,  # another client comes and goes by one, as often as batcher looks; one place is always free
+}
 REST_ONLY = ("siblings", "budget", "straggler", "torn")
 GRPC_ONLY = ("torsos",)
 #: What may go wrong without a call that fails, an object that is deleted twice, or a refusal.
 HARMLESS = ("files", "failures", "twins", "requests", "sluggish", "narrow")
 #: What changes lists behind batcher's back: a page that is lost would not always show in the service's count.
 BLURRING = ("strangers", "retention", "late", "overdue", "straggler", "hindsight", "lists")
+#: What takes the one place that a restless client leaves free.
+CROWDING = ("narrow", "straggler", "strangers", "siblings", "quota", "quota unannounced")
 REST_SHARE = 0.4  #: of the nights
 SHARED = 0.2  #: of the nights two batchers share the account
 
@@ -89,6 +95,7 @@ def random_story(seed: int, *, large: bool = False, shared: bool = False, wanted
     api = "rest" if chance.random() < REST_SHARE else "grpc"
     apart = Random(f"{seed}:story apart")
     kinds += [kind for kind, share in LATER_KINDS.items() if apart.random() < share]
+    kinds += [kind for kind, share in RARE_KINDS.items() if Random(f"{seed}:story {kind}").random() < share]
     kinds += [kind for kind in wanted if kind not in kinds]
     api = "rest" if set(REST_ONLY) & set(wanted) else "grpc" if set(GRPC_ONLY) & set(wanted) else api
     kinds = [kind for kind in kinds if kind not in (GRPC_ONLY if api == "rest" else REST_ONLY)]
@@ -101,6 +108,10 @@ def random_story(seed: int, *, large: bool = False, shared: bool = False, wanted
 
 def _fitted(story: Story, chance: Random) -> Story:
     """Return a night that fits the rarer of its kinds."""
+    if "restless" in story.kinds:
+        limits = replace(story.limits, pending=max(8, story.limits.pending), stored=max(16, story.limits.stored))
+        kinds = tuple(kind for kind in story.kinds if kind not in CROWDING)
+        story = replace(story, second=0, limits=limits, kinds=kinds)
     if "plain" in story.kinds:
         story = replace(story, kinds=("plain", *(kind for kind in story.kinds if kind in HARMLESS)), ends=0)
     if "narrow" in story.kinds:
