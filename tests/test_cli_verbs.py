@@ -270,8 +270,8 @@ def test_doctor_says_that_the_batch_is_at_the_service_through_another_api(call: 
     """This one could not see it."""
     code, said, _ = call("doctor", out, "--api", "rest")
     assert code == 5
-    assert "bad  batch: 1 of it are at the service through its grpc API, this is the rest API" in said
-    assert "-> use --api grpc until they are done" in said
+    assert "bad  batch: 1 of it may be at the service through its grpc API, this is the rest API" in said
+    assert "-> use --api grpc until a run ends by itself" in said
 
 
 def test_a_refused_command_is_not_the_one_to_repeat(out: Path) -> None:
