@@ -26,6 +26,16 @@ class Batch:
     moved: bool = False  #: what it holds at the service was sent with another key or to another host
 
 
+def batch_of(ledger: Ledger, new_id: str, api: str) -> str:
+    """Return the id of this table's batch; a new table becomes batch `new_id`."""
+    ledger.rows(
+        "INSERT INTO batch (id, created, api) SELECT ?, ?, ? WHERE NOT EXISTS (SELECT 1 FROM batch)",
+        (new_id, ledger.now, api),
+    )
+    ((batch,),) = ledger.rows("SELECT id FROM batch")
+    return cast("str", batch)
+
+
 def begin_session(ledger: Ledger, new_id: str, api: str, account: str) -> Batch:
     """Return the batch of this table with the number of this run; a new table becomes batch `new_id`.
 
@@ -35,10 +45,7 @@ def begin_session(ledger: Ledger, new_id: str, api: str, account: str) -> Batch:
         UsageError: something of the batch is at the service through another API, which `api` cannot see. It would
             be taken for lost, sent again, and billed again.
     """
-    ledger.rows(
-        "INSERT INTO batch (id, created, api) SELECT ?, ?, ? WHERE NOT EXISTS (SELECT 1 FROM batch)",
-        (new_id, ledger.now, api),
-    )
+    batch_of(ledger, new_id, api)
     ((before, known),) = ledger.rows("SELECT api, account FROM batch")
     there = unseen(ledger)
     if before != api and there:
