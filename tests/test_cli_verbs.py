@@ -100,6 +100,14 @@ def test_status_as_json_has_its_documented_keys(call: Call, out: Path) -> None:
         assert json.loads(call("status", out, "--json")[1])["active"] is True
 
 
+def test_the_next_command_gives_no_account_up_again(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever said so once would otherwise never be warned of another account any more."""
+    monkeypatch.chdir(out.parent)
+    with remembering(place_of(out, None), ["run", "talks", "--other-account", "-o", "out"], {}):
+        pass
+    assert run_again(place_of(out, None)) == "batcher run talks -o out"
+
+
 def test_the_next_command_is_the_latest_run_as_it_was_typed(
     call: Call, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
