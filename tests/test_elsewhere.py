@@ -15,11 +15,17 @@ from batcher.emulator.faults import Fault, Trouble
 from batcher.emulator.tally import Call
 from batcher.engine import Engine
 from batcher.errors import AccountRefused, UsageError
+from batcher.judgement import Scene, Settle
+from batcher.model import RemoteObject, RemoteStatus, Survey
 from batcher.requests import Request
+from batcher.stages.poll import _apply
+from batcher.states import State
+from batcher.store import jobs
 from tests.cli_tools import batcher, call, follow
 from tests.emulated import make_recordings
 from tests.engine_bed import KEY, Bed
 from tests.rest_runs import left
+from tests.store_bench import BATCH, open_bench
 from tests.test_engine import drain_at, folder
 from tests.test_engine_rest import a_bed
 
@@ -97,6 +103,30 @@ def test_a_look_that_is_late_enough_settles_it_without_anything_being_sent(folde
     assert bed.run(admit=False, scan=False) is None
     assert not loose(bed)
     assert bed.states() == {"waiting": 2}
+
+
+@pytest.mark.parametrize(
+    ("shown", "complete", "later", "settled"),
+    [
+        (False, True, 20_000, True),
+        (False, True, 19_999, False),
+        (False, False, 20_000, False),
+        (True, True, 20_000, False),
+    ],
+)
+def test_only_a_complete_look_late_enough_that_shows_nothing_of_ours_settles_it(
+    *, shown: bool, complete: bool, later: int, settled: bool
+) -> None:
+    """Audio that it shows may be that of an upload under way, and no leftover yet."""
+    with open_bench() as bench:
+        job = bench.bring(bench.new("a"), State.UPLOADING)
+        bench.do(jobs.mark_loose)
+        audio = RemoteObject("x", job.reference or "", RemoteStatus.UPLOADED)
+        began = bench.now + later
+        survey = Survey((audio,) if shown else (), complete)
+        scene = Scene(BATCH, bench.batch.session, survey, began, began, Settle(60_000))
+        bench.do(lambda ledger: _apply(ledger, scene, scene.settle.apart_ms))
+        assert bench.rows("SELECT loose_at = 0 FROM batch") == [(settled,)]
 
 
 @pytest.mark.parametrize("api", ["rest", "grpc"])

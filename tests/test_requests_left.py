@@ -36,8 +36,7 @@ async def test_a_pipe_a_link_and_a_huge_file_are_no_requests(disk: LocalDisk, tm
     (tmp_path / "elsewhere").write_text(request.to_json())
     os.mkfifo(left(tmp_path) / "1.json")
     (left(tmp_path) / "2.json").symlink_to(tmp_path / "elsewhere")
-    with (left(tmp_path) / "3.json").open("wb") as file:
-        file.truncate(MOST_BYTES + 1)
+    (left(tmp_path) / "3.json").write_text(request.to_json().ljust(MOST_BYTES + 1))
     (left(tmp_path) / "4.json").mkdir()
     (left(tmp_path) / "5.json").write_text(request.to_json())
     assert await disk.requests() == {"5.json": request}
