@@ -60,6 +60,11 @@ class Pulse:
     bwlimit: int | None = None  #: bytes a second that may be sent, while that is what keeps uploads from being faster
 
 
+def new_batch_id(dice: Dice) -> str:
+    """Draw an id for a new batch."""
+    return f"{dice.stream('batch').getrandbits(64):016x}"
+
+
 class Engine:
     """One run over one batch. The caller holds the batch's lock and opened table and service."""
 
@@ -106,8 +111,7 @@ class Engine:
         return context.stop_reason
 
     async def _open_context(self) -> Context:
-        new_id = f"{self._dice.stream('batch').getrandbits(64):016x}"
-        service, plan = self._service, self._plan
+        new_id, service, plan = new_batch_id(self._dice), self._service, self._plan
         begin = partial(begin_session, new_id=new_id, api=service.name, account=service.account)
         batch = await self._table.transact(begin)
         await self._table.transact(partial(heed_clock, origin=self._clock.origin()))

@@ -3,7 +3,7 @@
 import hashlib
 import os
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 from pathlib import Path
 
 import structlog
@@ -29,6 +29,7 @@ from batcher.files import (
     offload,
     open_recording,
     output_name,
+    read_small,
     url_output,
     write_output,
 )
@@ -42,6 +43,8 @@ from batcher.store.admission import Candidate, Examined
 _ANOTHER_SHARDS = (
     "if it is another shard's, run this one with another OUT, and with --db for this table: it is paid for"
 )
+#: A request of more bytes is none of ours, see `cli.wishes.MOST_JOBS`.
+MOST_BYTES = 16 * 1024 * 1024
 _URLS = 1_000  #: URLs brought into the table at a time
 
 _log = structlog.get_logger()
@@ -249,10 +252,11 @@ def _examined(job: Job, found: Examination) -> Examined:
 
 
 def _read_request(path: Path) -> Request | None:
-    """Return a request; one that cannot be understood is set aside and logged."""
+    """Return a request; one that cannot be understood is set aside and logged, as is what is no file of ours."""
     try:
-        return Request.from_json(path.read_text("utf-8"))
+        return Request.from_json(read_small(path, MOST_BYTES).decode("utf-8"))
     except (UsageError, OSError, UnicodeDecodeError) as error:
         _log.warning("request not understood", file=path.name, reason=str(error))
-        path.rename(path.with_suffix(".refused"))
+        with suppress(OSError):  # then it is looked at again, and left where it is again
+            path.rename(path.with_suffix(".refused"))
         return None

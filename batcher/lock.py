@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from batcher.errors import BatchHeld, MachineRefuses
+from batcher.errors import BatcherError, BatchHeld, MachineRefuses
+from batcher.text import show_path
 
 #: A look at the lock (`is_held`) takes it for an instant; whoever comes at that instant tries a little longer.
 PATIENCE_SECONDS = 0.5
@@ -34,9 +35,36 @@ def hold(path: Path) -> Iterator[None]:
         raise MachineRefuses(f"the batch cannot be locked: {error.strerror or error}") from error
     try:
         path.write_text(f"{os.getpid()}\n", "ascii")  # for people only, nobody decides by it
-        yield
+        with _telling_of_removal(path):
+            yield
     finally:
         lock.release()
+
+
+@contextmanager
+def _telling_of_removal(path: Path) -> Iterator[None]:
+    """Turn what nobody foresaw into BatchHeld where the lock's file was removed, and so kept nobody out."""
+    held = path.stat()
+    try:
+        yield
+    except BatcherError:
+        raise
+    except Exception as error:
+        if _is_there(path, held):
+            raise
+        raise BatchHeld(
+            f"the lock {show_path(os.fsencode(path))} was removed while this run worked, and another one took over the "
+            f"batch, or may have{_holder(path)}: {error!r}",
+            hint="Leave the lock where it is. Nothing was paid for twice: what this run had sent, the other one finds.",
+        ) from error
+
+
+def _is_there(path: Path, held: os.stat_result) -> bool:
+    """Tell whether the lock's file is still the one that is held: as long as it is, no other one has its number."""
+    try:
+        return os.path.samestat(path.stat(), held)
+    except FileNotFoundError:
+        return False
 
 
 def is_held(path: Path) -> bool:

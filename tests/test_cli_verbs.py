@@ -125,6 +125,14 @@ def test_status_as_json_has_its_documented_keys(call: Call, out: Path) -> None:
         assert json.loads(call("status", out, "--json")[1])["active"] is True
 
 
+def test_the_next_command_gives_no_account_up_again(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever said so once would otherwise never be warned of another account any more."""
+    monkeypatch.chdir(out.parent)
+    with remembering(place_of(out, None), ["run", "talks", "--other-account", "-o", "out"], {}):
+        pass
+    assert run_again(place_of(out, None)) == "batcher run talks -o out"
+
+
 def test_the_next_command_is_the_latest_run_as_it_was_typed(
     call: Call, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -295,8 +303,8 @@ def test_doctor_says_that_the_batch_is_at_the_service_through_another_api(call: 
     """This one could not see it."""
     code, said, _ = call("doctor", out, "--api", "rest")
     assert code == 5
-    assert "bad  batch: 1 of it are at the service through its grpc API, this is the rest API" in said
-    assert "-> use --api grpc until they are done" in said
+    assert "bad  batch: 1 of it may be at the service through its grpc API, this is the rest API" in said
+    assert "-> use --api grpc until a run ends by itself" in said
 
 
 def test_a_refused_command_is_not_the_one_to_repeat(out: Path) -> None:

@@ -16,7 +16,7 @@ import anyio
 import pytest
 from anyio.lowlevel import checkpoint
 
-from batcher.errors import BatchHeld
+from batcher.errors import BatchHeld, MachineRefuses
 from batcher.files import WalkRules, walk
 from batcher.lock import hold, is_held
 from batcher.states import HELD_STATES
@@ -80,6 +80,26 @@ def test_of_many_starts_at_once_exactly_one_gets_the_batch_and_its_death_frees_i
         racer.communicate()
     with hold(lock):
         assert is_held(lock)
+
+
+def taken_over(lock: Path, error: Exception) -> None:
+    """Hold the lock, lose it to another run, and meet an error then."""
+    with hold(lock):
+        lock.unlink()
+        with hold(lock):
+            raise error
+
+
+def test_a_run_whose_lock_was_removed_says_so_when_another_took_over(tmp_path: Path) -> None:
+    """What it then meets is nobody's mistake but that; where the lock is as it was, an error stays what it is."""
+    met = ExceptionGroup("stages", [AssertionError("job 1 left uploading while it was being sent")])
+    with pytest.raises(BatchHeld, match="was removed while this run worked, and another one took over") as told:
+        taken_over(tmp_path / "lock", met)
+    assert "Nothing was paid for twice" in told.value.hint
+    with pytest.raises(MachineRefuses):
+        taken_over(tmp_path / "lock", MachineRefuses("no space"))
+    with pytest.raises(ExceptionGroup), hold(tmp_path / "lock"):
+        raise met
 
 
 @pytest.mark.parametrize("damage", ["head", "pages"])

@@ -35,6 +35,7 @@ OF_A_RUN = {
     "log.jsonl",
     "last-run.json",
     "parts",
+    "table.json",
 }
 
 

@@ -18,7 +18,17 @@ from batcher.reference import parse
 from batcher.requests import Request, apply_request
 from batcher.states import HELD_STATES, NEXT, PENDING_STATES, Event, State, accepts
 from batcher.store import jobs, survey, transcripts
-from batcher.store.claim import MOST_ASIDE, Claim, accept_account, begin_session, claim, held, unseen
+from batcher.store.claim import (
+    MOST_ASIDE,
+    Claim,
+    Unseen,
+    accept_account,
+    begin_session,
+    claim,
+    held,
+    settle_loose,
+    unseen,
+)
 from batcher.transcripts import pack
 from tests.store_bench import BATCH, WORDS, Bench, found, open_bench, reference_of
 
@@ -194,7 +204,7 @@ def test_another_account_is_noticed_while_something_is_at_the_first(bench: Bench
     job = bench.bring(bench.new("h", 1), State.SUBMITTED)
     for _ in range(2):
         assert bench.do(lambda ledger: begin(ledger, account="second")).moved
-    assert bench.do(unseen) == 1
+    assert bench.do(unseen) == Unseen(1, 0, loose=False)
     bench.do(lambda ledger: accept_account(ledger, "second"))
     assert not bench.do(lambda ledger: begin(ledger, account="second")).moved
     bench.do(lambda ledger: ledger.rows("UPDATE job SET state = 'cancelled' WHERE id = ?", (job.id,)))
@@ -206,6 +216,34 @@ def test_another_api_is_refused_while_leftovers_are_to_be_deleted(bench: Bench) 
     bench.do(lambda ledger: survey.add_extra(ledger, RemoteObject("x", "r", RemoteStatus.COMPLETED)))
     with pytest.raises(UsageError):
         bench.do(lambda ledger: begin_session(ledger, "f" * 16, "rest", "account"))
+
+
+@pytest.mark.parametrize("state", sorted(HELD_STATES))
+def test_whatever_may_be_at_an_account_only_that_account_can_show(bench: Bench, state: State) -> None:
+    """What a transcript is still hoped of, and what is only to be deleted: both are to be looked for there."""
+    bench.bring(bench.new("h", 1), state)
+    only_deleted = state in (State.CANCELLING, State.UPLOADING)
+    assert bench.do(unseen) == Unseen(int(not only_deleted), int(only_deleted), loose=False)
+    bench.do(lambda ledger: survey.add_extra(ledger, RemoteObject("x", "r", RemoteStatus.COMPLETED)))
+    assert bench.do(unseen).leftovers == 1 + only_deleted
+
+
+def test_audio_that_may_still_show_up_is_something_that_is_there(bench: Bench) -> None:
+    """Only the API and the account that it was sent to can tell, until a look late enough has settled it."""
+    begin = partial(begin_session, new_id="f" * 16)
+    bench.do(lambda ledger: begin(ledger, api="rest", account="first"))
+    bench.do(jobs.mark_loose)
+    with pytest.raises(UsageError, match="its audio may be at the service through its rest API") as refused:
+        bench.do(lambda ledger: begin(ledger, api="grpc", account="first"))
+    assert "--api rest" in refused.value.hint
+    assert bench.do(lambda ledger: begin(ledger, api="rest", account="second")).moved
+    ((loose_at,),) = bench.rows("SELECT loose_at FROM batch")
+    assert isinstance(loose_at, int)
+    bench.do(lambda ledger: settle_loose(ledger, loose_at - 1))
+    assert bench.do(unseen) == Unseen(0, 0, loose=True)
+    bench.do(lambda ledger: settle_loose(ledger, loose_at))
+    assert not bench.do(unseen)
+    assert not bench.do(lambda ledger: begin(ledger, api="grpc", account="third")).moved
 
 
 def test_a_claimed_job_has_its_reference_on_record(bench: Bench) -> None:

@@ -117,8 +117,8 @@ def _batch(place: Place, api: str) -> Iterator[Check]:
         yield Check("bad", f"batch: {error}", error.hint, error.exit_code)
         return
     if there and sent_through != api:
-        text = f"batch: {there:,} of it are at the service through its {sent_through} API, this is the {api} API"
-        yield Check("bad", text, f"use --api {sent_through} until they are done", 2)
+        text = f"batch: {there:,} of it may be at the service through its {sent_through} API, this is the {api} API"
+        yield Check("bad", text, f"use --api {sent_through} until a run ends by itself", 2)
         return
     if is_held(place.lock):
         yield Check("ok", f"batch: a run is active, {words.count(counts.unfinished.jobs, 'recording')} to go")

@@ -15,6 +15,9 @@ from typing import cast
 from batcher.cli.place import Place
 from batcher.errors import UsageError
 
+#: What was meant for that run alone: whoever goes on giving an account up is not warned when it is another one again.
+_ONCE = ("--other-account",)
+
 
 @contextmanager
 def remembering(place: Place, arguments: Sequence[str], flags: Mapping[str, object]) -> Iterator[None]:
@@ -62,7 +65,8 @@ def run_again(place: Place) -> str:
     known = _recall(place)
     if "arguments" not in known or "directory" not in known:
         return f"batcher run INPUT -o {place.typed}"
-    command = shlex.join(["batcher", *cast("list[str]", known["arguments"])])
+    arguments = [each for each in cast("list[str]", known["arguments"]) if each not in _ONCE]
+    command = shlex.join(["batcher", *arguments])
     if not command.isprintable():
         return "the same `batcher run` command as before"
     directory = str(known["directory"])

@@ -12,6 +12,7 @@ import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
@@ -21,6 +22,7 @@ import structlog
 
 from batcher import killpoints
 from batcher.bandwidth import parse_bandwidth
+from batcher.cli.belonging import check_table, keep_to_table
 from batcher.cli.connect import connect
 from batcher.cli.display import Display
 from batcher.cli.key import Key
@@ -31,7 +33,7 @@ from batcher.cli.settings import read_settings
 from batcher.cli.shards import settle_shards
 from batcher.clock import Dice, SystemClock
 from batcher.config import Settings
-from batcher.engine import Engine, Pulse
+from batcher.engine import Engine, Pulse, new_batch_id
 from batcher.errors import BatcherError, MachineRefuses, UsageError
 from batcher.files import Inputs, WalkProblem, WalkRules, offload, private_directory, sweep_temporaries
 from batcher.local_disk import LocalDisk
@@ -39,6 +41,7 @@ from batcher.model import LIMITED, Limits
 from batcher.service import Service
 from batcher.stages.context import Plan
 from batcher.store import jobs
+from batcher.store.claim import batch_of
 from batcher.store.db import Database, open_database
 from batcher.store.table import Table
 from batcher.text import show_path
@@ -86,13 +89,14 @@ class Outcome:
 
 
 def prepare(place: Place) -> None:
-    """Make the batch's private directory, and check that its table can be made. Blocks."""
+    """Make the batch's private directory, and check that its table can be made there and is the one of OUT. Blocks."""
     private_directory(place.out / PRIVATE)
     settle_shards(place)
     private_directory(place.state)
     folder = place.db.parent
     if not folder.is_dir():
         raise UsageError(f"the directory {show_path(os.fsencode(folder))} of --db does not exist")
+    check_table(place)
     if not os.access(folder, os.W_OK | os.X_OK):
         raise MachineRefuses(f"nothing can be written in {show_path(os.fsencode(folder))}: permission denied")
 
@@ -128,12 +132,14 @@ def _sorted_error(group: BaseExceptionGroup[BaseException]) -> BatcherError:
 async def _conduct(order: Order, display: Display, clock: SystemClock, outcome: Outcome) -> None:
     disk = _disk(order)
     async with _open_table(order.place.db) as database, _open_service(order) as connection:
-        table = Table(database, clock)
+        table, dice = Table(database, clock), Dice()
+        batch = await table.transact(partial(batch_of, new_id=new_batch_id(dice), api=connection.name))
+        await offload(keep_to_table, order.place, batch)  # before anything in OUT is touched
         await _sweep_temporaries(table, order.place)
         service = _WatchedService(connection, display.meter)
         engine = Engine(
             clock=clock,
-            dice=Dice(),
+            dice=dice,
             table=table,
             service=service,
             disk=disk,

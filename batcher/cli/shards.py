@@ -7,7 +7,7 @@ from pathlib import Path
 from batcher.cli.place import PRIVATE, TABLE, Place, shards_in
 from batcher.cli.words import quoted
 from batcher.errors import UsageError
-from batcher.files import OutputError, write_output
+from batcher.files import OutputError, read_small, write_output
 from batcher.shard import Shard
 from batcher.store.reader import open_reader
 from batcher.text import show_path
@@ -57,7 +57,7 @@ def _begun_otherwise(wanted: Shard | None, parts: int, slip: str = "") -> UsageE
 def _written(file: Path) -> int:
     """Return how many parts were written down. Raises UsageError if that cannot be told."""
     with suppress(OSError, ValueError):
-        return int(file.read_bytes())
+        return int(read_small(file, 100))
     raise UsageError(f"{show_path(os.fsencode(file))} cannot be understood", hint="Remove it, and run again.")
 
 

@@ -25,6 +25,7 @@ class Standing:
     latest: int | None
     counts: Counts
     extras: int
+    loose: bool
     failed: list[Ended]
     skipped: list[Ended]
     stuck: list[Job]
@@ -45,7 +46,8 @@ def command(
 
     --json prints one document: batch, created, runs, active (a run works on it now), last_activity (UTC), files,
     bytes, duration_ms, states (jobs by public name), at_service (pending and stored of ours at most, extras still
-    to be deleted), stuck (id, path, where, since), undeleted (number of the extras that could not be, since), failed and skipped (lists of cause, reason, jobs, examples).
+    to be deleted, loose: audio of an upload that was cut short may be there), stuck (id, path, where, since), undeleted
+    (number of the extras that could not be, since), failed and skipped (lists of cause, reason, jobs, examples).
     """
     place = locate(out, db, config, shard)
     with open_reader(place.db) as reader:
@@ -63,6 +65,7 @@ def look(place: Place, reader: Reader) -> Standing:
         reader.latest(),
         reader.counts(),
         reader.extras(),
+        reader.loose(),
         reader.ended(State.FAILED),
         reader.ended(State.SKIPPED),
         reader.stuck(),
@@ -107,10 +110,12 @@ def _verdict(standing: Standing) -> str:
 
 def _at_service(standing: Standing) -> str:
     counts = standing.counts
+    loose = "audio of an upload that was cut short, perhaps" if standing.loose else ""
     if not counts.held and not standing.extras:
-        return "at the service: nothing of this batch"
+        return f"at the service: {loose or 'nothing of this batch'}"
     extras = f", {words.count(standing.extras, 'object')} to be deleted" if standing.extras else ""
-    return f"at the service: at most {counts.held:,} of this batch, {counts.pending:,} of them pending{extras}"
+    also = f", {loose}" if loose else ""
+    return f"at the service: at most {counts.held:,} of this batch, {counts.pending:,} of them pending{extras}{also}"
 
 
 def document(standing: Standing) -> dict[str, object]:
@@ -127,7 +132,12 @@ def document(standing: Standing) -> dict[str, object]:
         "bytes": total.bytes,
         "duration_ms": total.duration_ms,
         "states": {name: found.jobs for name, found in counts.public().items()},
-        "at_service": {"pending": counts.pending, "stored": counts.held, "extras": standing.extras},
+        "at_service": {
+            "pending": counts.pending,
+            "stored": counts.held,
+            "extras": standing.extras,
+            "loose": standing.loose,
+        },
         "stuck": closing.stuck_documents(standing.stuck),
         "undeleted": closing.undeleted_document(standing.undeleted),
         "failed": closing.group_documents(standing.failed),

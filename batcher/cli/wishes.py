@@ -23,6 +23,8 @@ from batcher.store.db import open_database
 from batcher.store.reader import Reader
 from batcher.store.table import Table
 
+MOST_JOBS = 500_000  #: in one file: the run reads no huge one
+
 
 def chosen(reader: Reader, place: Place, names: Sequence[str], states: Sequence[State], *, every: bool) -> list[Job]:
     """Return the jobs that are meant. Raises UsageError for a name that is none, or when nothing is meant."""
@@ -51,9 +53,16 @@ async def _apply(place: Place, request: Request, clock: SystemClock) -> int:
 
 
 def leave(place: Place, request: Request, clock: SystemClock) -> None:
-    """Leave a request for the run that is active: whole or not at all, in the order of requests."""
+    """Leave a request for the run that is active, in the order of requests; one for very many jobs in several parts."""
     private_directory(place.requests)
     name = f"{clock.now():015d}-{os.getpid()}"
+    for start in range(0, len(request.jobs), MOST_JOBS):
+        part = Request(request.verb, request.jobs[start : start + MOST_JOBS])
+        _leave(place, f"{name}-{start:012d}", part)
+
+
+def _leave(place: Place, name: str, request: Request) -> None:
+    """Leave one file: whole or not at all."""
     temporary = place.requests / f".{name}.tmp"
     try:
         with open(temporary, "x", encoding="utf-8", opener=partial(os.open, mode=0o600)) as file:

@@ -17,6 +17,7 @@ from batcher.files.outputs import (
     write_output,
 )
 from batcher.files.recording import Recording, Stat, open_recording
+from batcher.files.small import read_small
 from batcher.files.temporaries import sweep_temporaries
 from batcher.files.walk import EXTENSIONS, Found, WalkProblem, WalkRules, batches, walk
 
@@ -45,6 +46,7 @@ __all__ = [
     "open_recording",
     "output_name",
     "private_directory",
+    "read_small",
     "sweep_temporaries",
     "url_output",
     "walk",

@@ -15,8 +15,8 @@ from batcher.reference import parse
 from batcher.stages.context import COLLECTED, Context
 from batcher.states import Event
 from batcher.store import jobs, survey
-from batcher.store.claim import accept_account
-from batcher.store.claim import unseen as unseen_jobs
+from batcher.store.claim import Unseen, accept_account, settle_loose
+from batcher.store.claim import unseen as all_unseen
 from batcher.store.table import Ledger
 from batcher.text import show_path
 
@@ -88,7 +88,8 @@ class Poll:
         plan, batch = context.plan, context.batch
         scene = Scene(batch.id, batch.session, seen, began, began, plan.settle, plan.patience, plan.max_failures)
         context.headroom.judge()
-        judgement, outlook = await context.table.transact(partial(_apply, scene=scene))
+        lingers = plan.settle.apart_ms if context.service.bare_uploads else 0
+        judgement, outlook = await context.table.transact(partial(_apply, scene=scene, lingers=lingers))
         reach("survey-applied")
         self._learn(judgement, scene)
         if self._over(judgement, outlook, began, complete=seen.complete):
@@ -113,7 +114,7 @@ class Poll:
             return True
         references = (parse(listed.reference) for listed in seen.objects)
         shown = any(reference is not None and reference.batch == context.batch.id for reference in references)
-        unseen = await context.table.transact(unseen_jobs)
+        unseen = await context.table.transact(all_unseen)
         if shown or context.plan.other_account or not unseen:
             await context.table.transact(partial(accept_account, account=context.service.account))
             context.reach.proven = True
@@ -234,8 +235,12 @@ class Poll:
         return since_look + max(0.0, (moment - self._context.clock.now()) / 1000)
 
 
-def _apply(ledger: Ledger, scene: Scene) -> tuple[Judgement, Outlook]:
-    return survey.apply_survey(ledger, scene), look_out(ledger, scene.settle)
+def _apply(ledger: Ledger, scene: Scene, lingers: int) -> tuple[Judgement, Outlook]:
+    """Apply a look. One that shows nothing of ours settles what uploads left that ended `lingers` ms before, or earlier."""
+    judgement = survey.apply_survey(ledger, scene)
+    if scene.survey.complete and not judgement.ours:
+        settle_loose(ledger, scene.began - lingers)
+    return judgement, look_out(ledger, scene.settle)
 
 
 _UNDER_WAY = "SELECT min(since), count(*) FROM job WHERE state = 'submitted'"
@@ -262,12 +267,19 @@ def look_out(ledger: Ledger, settle: Settle) -> Outlook:
     )
 
 
-def _another_account(unseen: int) -> AccountRefused:
+def _another_account(unseen: Unseen) -> AccountRefused:
+    if unseen.jobs:
+        return AccountRefused(
+            f"{unseen.jobs:,} recordings of this batch were sent with another key or to another host, and this account "
+            "shows none of them",
+            hint="Run again with that key and host. If they are gone for good, add --other-account: what was accepted "
+            "there is then reported as failed, and what may not have been is sent again and may be billed again.",
+        )
     return AccountRefused(
-        f"{unseen:,} recordings of this batch were sent with another key or to another host, and this account shows none "
-        "of them",
-        hint="Run again with that key and host. If they are gone for good, add --other-account: what was accepted there "
-        "is then reported as failed, and what may not have been is sent again and may be billed again.",
+        "this batch was sent with another key or to another host, where something of it may be left to delete, and this "
+        "account shows nothing of it",
+        hint="Run again with that key and host. If that account is gone for good, add --other-account: what is left "
+        "there stays there.",
     )
 
 

@@ -26,6 +26,16 @@ class Batch:
     moved: bool = False  #: what it holds at the service was sent with another key or to another host
 
 
+def batch_of(ledger: Ledger, new_id: str, api: str) -> str:
+    """Return the id of this table's batch; a new table becomes batch `new_id`."""
+    ledger.rows(
+        "INSERT INTO batch (id, created, api) SELECT ?, ?, ? WHERE NOT EXISTS (SELECT 1 FROM batch)",
+        (new_id, ledger.now, api),
+    )
+    ((batch,),) = ledger.rows("SELECT id FROM batch")
+    return cast("str", batch)
+
+
 def begin_session(ledger: Ledger, new_id: str, api: str, account: str) -> Batch:
     """Return the batch of this table with the number of this run; a new table becomes batch `new_id`.
 
@@ -35,21 +45,30 @@ def begin_session(ledger: Ledger, new_id: str, api: str, account: str) -> Batch:
         UsageError: something of the batch is at the service through another API, which `api` cannot see. It would
             be taken for lost, sent again, and billed again.
     """
-    ledger.rows(
-        "INSERT INTO batch (id, created, api) SELECT ?, ?, ? WHERE NOT EXISTS (SELECT 1 FROM batch)",
-        (new_id, ledger.now, api),
-    )
+    batch_of(ledger, new_id, api)
     ((before, known),) = ledger.rows("SELECT api, account FROM batch")
-    there = jobs.count(ledger, HELD_STATES) + survey.count_extras(ledger)
+    there = unseen(ledger)
     if before != api and there:
-        raise UsageError(
-            f"{there:,} of this batch are at the service through its {before} API, where the {api} API cannot see them",
-            hint=f"Run the same command with --api {before} until they are done; then the API may change.",
-        )
+        raise _through_another_api(there, cast("str", before), api)
     moved = bool(there and known and known != account)
     sql = "UPDATE batch SET session = session + 1, api = ?, account = ? RETURNING id, session"
     rows = cast("list[tuple[str, int]]", ledger.rows(sql, (api, known if moved else account)))
     return Batch(*rows[0], moved)
+
+
+def _through_another_api(there: "Unseen", before: str, api: str) -> UsageError:
+    hint = f"Run the same command with --api {before} until it ends by itself; then the API may change."
+    number = there.jobs + there.leftovers
+    if number:
+        what = (
+            f"{number:,} of this batch are at the service through its {before} API, where the {api} API cannot see them"
+        )
+    else:
+        what = (
+            f"an upload of this batch was cut short, and its audio may be at the service through its {before} API, "
+            f"where the {api} API cannot see it"
+        )
+    return UsageError(what, hint=hint)
 
 
 def heed_clock(ledger: Ledger, origin: Origin) -> None:
@@ -84,9 +103,32 @@ def accept_account(ledger: Ledger, account: str) -> None:
     ledger.rows("UPDATE batch SET account = ?", (account,))
 
 
-def unseen(ledger: Ledger) -> int:
-    """Count the jobs that only the account they were sent to can tell about; what is only to be deleted is none."""
-    return jobs.count(ledger, HELD_STATES - {State.CANCELLING, State.UPLOADING})
+@dataclass(frozen=True, slots=True)
+class Unseen:
+    """What of the batch only the account and the API that it was sent to can show."""
+
+    jobs: int  #: recordings that it may have accepted
+    leftovers: int  #: what is only to be deleted there
+    loose: bool  #: an upload ended of which nobody knows whether its audio is there, or will show up
+
+    def __bool__(self) -> bool:
+        return bool(self.jobs or self.leftovers or self.loose)
+
+
+#: An upload of an earlier run that was not sealed was not accepted, and a cancelled job is of no use to anybody.
+_ONLY_DELETED = frozenset({State.CANCELLING, State.UPLOADING})
+
+
+def unseen(ledger: Ledger) -> Unseen:
+    """Tell what of the batch may be at the service, before this run sends anything."""
+    ((loose_at,),) = ledger.rows("SELECT loose_at FROM batch")
+    leftovers = jobs.count(ledger, _ONLY_DELETED) + survey.count_extras(ledger)
+    return Unseen(jobs.count(ledger, HELD_STATES - _ONLY_DELETED), leftovers, bool(loose_at))
+
+
+def settle_loose(ledger: Ledger, until: int) -> None:
+    """Record that what uploads had left that ended by `until` (UTC milliseconds) is proven to be gone, if it ever came."""
+    ledger.rows("UPDATE batch SET loose_at = 0 WHERE loose_at BETWEEN 1 AND ?", (until,))
 
 
 _HELD = """

@@ -198,10 +198,13 @@ class Reader:
         return cast("tuple[str, int, int]", rows[0]) if rows else None
 
     def at_service(self) -> tuple[str, int]:
-        """Return through which API the batch was sent, and how much of it may be at the service."""
+        """Return through which API the batch was sent, and how much of it may be at the service.
+
+        Audio that an upload may have left counts as one.
+        """
         ((extras,),) = self._rows("SELECT count(*) FROM extra")
         api = cast("list[tuple[str]]", self._rows("SELECT api FROM batch"))
-        there = self.counts().of(HELD_STATES).jobs + cast("int", extras)
+        there = self.counts().of(HELD_STATES).jobs + cast("int", extras) + self.loose()
         return (api[0][0] if api else ""), there
 
     def job(self, number: int) -> Job | None:
@@ -255,6 +258,11 @@ class Reader:
     def undeleted(self) -> Undeleted:
         """Return how many of them could not be deleted so far."""
         return Undeleted(*cast("tuple[int, int]", self._rows(_UNDELETED)[0]))
+
+    def loose(self) -> bool:
+        """Tell whether audio of an upload that was cut short may be at the service, or show up there."""
+        rows = self._rows("SELECT loose_at FROM batch")
+        return bool(rows and rows[0][0])
 
     def origin(self, transcript: int) -> Origin | None:
         """Return where a stored transcript came from."""

@@ -28,6 +28,7 @@ _OWN = {
     "log.jsonl",
     "last-run.json",
     "parts",
+    "table.json",
 }
 
 _JOBS = "SELECT path, state, reason, transcript.digest FROM job LEFT JOIN transcript ON transcript = transcript.id"

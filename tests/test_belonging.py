@@ -1,0 +1,217 @@
+"""One OUT, one job table: with another one nothing is sent, and whatever is moved together goes on working."""
+
+import json
+import os
+import re
+import shlex
+import shutil
+from collections.abc import Iterator
+from operator import length_hint
+from pathlib import Path
+
+import pytest
+
+from batcher.cli import belonging
+from batcher.cli.belonging import NOTE, check_table, keep_to_table
+from batcher.cli.place import Place, place_of
+from batcher.emulator.account import Account
+from batcher.emulator.knobs import Knobs
+from batcher.errors import UsageError
+from batcher.files import private_directory
+from tests.emulated import Emulated, emulated, make_recordings
+from tests.table_tools import written
+
+QUICK = Knobs(queue_ms=20, min_work_ms=20, max_work_ms=40)
+OURS = "0123456789abcdef"  #: the batch of every table that is made by hand
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[Emulated[Account]]:
+    """Return a service at which every job ends at once."""
+    with emulated(QUICK) as emulator:
+        yield emulator
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    """Return an OUT with a table in it, and the note that it is the one."""
+    made = place_of(tmp_path / "out", None)
+    private_directory(made.state)
+    with written(made.db, tmp_path):
+        pass
+    keep_to_table(made, OURS)
+    return made
+
+
+def accepted(service: Emulated[Account]) -> int:
+    """Return how many recordings the service has accepted so far."""
+    return service.ask(lambda account: account.tally.accepted.total())
+
+
+def note(out: Path) -> dict[str, str]:
+    """Return what is written down in OUT."""
+    found: dict[str, str] = json.loads((out / ".batcher" / NOTE).read_bytes())
+    return found
+
+
+# The command.
+
+
+def test_a_run_with_another_table_is_refused_and_told_which_one_it_is(
+    service: Emulated[Account], tmp_path: Path
+) -> None:
+    """With --db before and without it now: nothing is sent, nothing made, and what is to be typed works."""
+    make_recordings(tmp_path / "in", 3, seed=1)
+    run = ("run", tmp_path / "in", "-o", tmp_path / "out")
+    begun = accepted(service)
+    assert service.run(*run, "--db", tmp_path / "t.db").returncode == 0
+    refused = service.run(*run)
+    assert refused.returncode == 2
+    assert f"belongs to another job table, {tmp_path / 't.db'}" in refused.stderr
+    assert not (tmp_path / "out" / ".batcher" / "jobs.sqlite3").exists()
+    hint = re.search(r"Go on with (--db .*), or give", refused.stderr.replace("\n", ""))
+    assert hint is not None
+    assert service.run(*run, *shlex.split(hint[1])).returncode == 0
+    assert accepted(service) == begun + 3
+
+
+def test_a_run_with_another_table_than_the_usual_one_is_refused(service: Emulated[Account], tmp_path: Path) -> None:
+    """Without --db before and with it now."""
+    make_recordings(tmp_path / "in", 3, seed=2)
+    run = ("run", tmp_path / "in", "-o", tmp_path / "out")
+    begun = accepted(service)
+    assert service.run(*run).returncode == 0
+    refused = service.run(*run, "--db", tmp_path / "t.db")
+    assert refused.returncode == 2
+    assert "Go on without --db" in refused.stderr
+    assert not (tmp_path / "t.db").exists()
+    assert service.run(*run).returncode == 0
+    assert accepted(service) == begun + 3
+
+
+def test_of_two_that_begin_at_once_with_two_tables_one_goes_on(service: Emulated[Account], tmp_path: Path) -> None:
+    """The locks lie beside the tables, so neither keeps the other out; the note in OUT does."""
+    make_recordings(tmp_path / "in", 3, seed=3)
+    run = ("run", tmp_path / "in", "-o", tmp_path / "out", "--progress", "none")
+    begun = accepted(service)
+    processes = [service.start(*run), service.start(*run, "--db", tmp_path / "t.db")]
+    said = [process.communicate(timeout=60)[0] for process in processes]
+    assert sorted(process.returncode for process in processes) == [0, 2], said
+    assert any("belongs to another job table" in each for each in said)
+    assert accepted(service) == begun + 3
+
+
+def test_each_shard_has_a_table_of_its_own_in_one_out(service: Emulated[Account], tmp_path: Path) -> None:
+    """And keeps to it."""
+    make_recordings(tmp_path / "in", 6, seed=4)
+    run = ("run", tmp_path / "in", "-o", tmp_path / "out")
+    begun = accepted(service)
+    for part in ("1/2", "2/2", "1/2"):
+        assert service.run(*run, "--shard", part).returncode == 0
+    refused = service.run(*run, "--shard", "2/2", "--db", tmp_path / "t.db")
+    assert refused.returncode == 2
+    assert "Go on without --db" in refused.stderr
+    assert accepted(service) == begun + 6
+
+
+def test_what_only_looks_writes_nothing_and_an_out_of_an_earlier_version_goes_on(
+    service: Emulated[Account], tmp_path: Path
+) -> None:
+    """Such an OUT has no note yet: the next run writes it."""
+    make_recordings(tmp_path / "in", 2, seed=5)
+    out = tmp_path / "out"
+    run = ("run", tmp_path / "in", "-o", out)
+    assert service.run(*run).returncode == 0
+    (out / ".batcher" / NOTE).unlink()
+    for verb in (("status", out), ("list", out), ("show", out, "1"), ("doctor", out)):
+        assert service.run(*verb).returncode == 0
+    assert not (out / ".batcher" / NOTE).exists()
+    begun = accepted(service)
+    assert service.run(*run).returncode == 0
+    assert note(out)["table"] == ".batcher/jobs.sqlite3"
+    assert accepted(service) == begun
+
+
+def test_a_killed_run_leaves_either_no_note_or_that_of_its_table(service: Emulated[Account], tmp_path: Path) -> None:
+    """The same command goes on in both cases."""
+    make_recordings(tmp_path / "in", 2, seed=6)
+    for number, point in enumerate(("table-created", "output-temp-written", "output-renamed")):
+        run = ("run", tmp_path / "in", "-o", tmp_path / f"out-{number}")
+        killed = service.start_killed_at(point, 1, *run)
+        killed.communicate(timeout=60)
+        assert killed.returncode == -9
+        assert service.run(*run).returncode == 0
+        assert not list(tmp_path.rglob("*.tmp"))
+
+
+# The note.
+
+
+def test_out_may_be_moved_together_with_its_table(place: Place, tmp_path: Path) -> None:
+    """A table inside OUT is named as seen from there."""
+    place.out.rename(tmp_path / "moved")
+    moved = place_of(tmp_path / "moved", None)
+    check_table(moved)
+    keep_to_table(moved, OURS)
+    with pytest.raises(UsageError, match=f"another job table, {moved.db}"):
+        check_table(place_of(moved.out, tmp_path / "none.db"))
+
+
+def test_a_table_restored_from_a_copy_is_the_same_one_wherever_it_lies(place: Place, tmp_path: Path) -> None:
+    """The batch decides, and the note follows the table."""
+    elsewhere = place_of(place.out, tmp_path / "copy.db")
+    shutil.copy(place.db, elsewhere.db)
+    place.db.unlink()
+    check_table(elsewhere)
+    keep_to_table(elsewhere, OURS)
+    assert note(place.out)["table"] == str(elsewhere.db)
+
+
+def test_a_table_that_is_gone_is_not_replaced_by_a_new_one(place: Place) -> None:
+    """A new one would have all sent again; how to go on in any case is said."""
+    place.db.unlink()
+    with pytest.raises(UsageError, match=r"jobs\.sqlite3, which is not there") as refused:
+        check_table(place)
+    assert f"Put the table of batch {OURS} back" in refused.value.hint
+    (place.state / NOTE).unlink()
+    check_table(place)
+
+
+def test_another_table_in_the_place_of_the_one_is_noticed(place: Place) -> None:
+    """Its path is right, and its batch is not."""
+    with pytest.raises(UsageError, match="than the one that is now at"):
+        keep_to_table(place, "f" * 16)
+    (place.state / NOTE).write_text(json.dumps({"batch": "f" * 16, "table": ".batcher/jobs.sqlite3"}))
+    with pytest.raises(UsageError, match="than the one that is now at"):
+        check_table(place)
+
+
+def test_of_two_notes_the_first_one_stays(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where both runs have seen none before."""
+    first, looks, read = (place.state / NOTE).read_bytes(), iter([None]), belonging._read
+    monkeypatch.setattr(belonging, "_read", lambda place: next(looks) if length_hint(looks) else read(place))
+    with pytest.raises(UsageError, match="belongs to another job table"):
+        keep_to_table(place, "f" * 16)
+    assert (place.state / NOTE).read_bytes() == first
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"{}", b"\xff", b"[" * 50_000, b'"' + b"x" * 70_000 + b'"'])
+def test_a_note_that_cannot_be_understood_is_no_leave_to_go_on(place: Place, content: bytes) -> None:
+    """It is refused with the name of the file."""
+    (place.state / NOTE).write_bytes(content)
+    with pytest.raises(UsageError, match=r"table\.json cannot be understood") as refused:
+        check_table(place)
+    assert "Remove it" in refused.value.hint
+
+
+def test_a_pipe_in_place_of_the_note_is_not_waited_for(place: Place) -> None:
+    """Nor followed, were it a link."""
+    (place.state / NOTE).unlink()
+    os.mkfifo(place.state / NOTE)
+    with pytest.raises(UsageError, match="cannot be understood"):
+        check_table(place)
+
+
+def test_the_note_is_private(place: Place) -> None:
+    """As all that a batch keeps."""
+    assert (place.state / NOTE).stat().st_mode & 0o777 == 0o600

@@ -1,0 +1,69 @@
+"""What lies in the directory of requests: only a small regular file is one, and nothing there holds a run up."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from batcher.cli import wishes
+from batcher.cli.place import place_of
+from batcher.clock import SystemClock
+from batcher.files import Inputs, WalkRules
+from batcher.local_disk import MOST_BYTES, LocalDisk
+from batcher.model import FileBounds
+from batcher.requests import Request
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> LocalDisk:
+    """Return the files of a batch in whose directory of requests nothing lies yet."""
+    state = tmp_path / "out" / ".batcher"
+    (state / "requests").mkdir(parents=True, mode=0o700)
+    rules = WalkRules((), (), b"")
+    return LocalDisk(Inputs(), tmp_path / "out", state, rules=rules, bounds=FileBounds(), raw=False)
+
+
+def left(tmp_path: Path) -> Path:
+    """Return the directory of requests."""
+    return tmp_path / "out" / ".batcher" / "requests"
+
+
+async def test_a_pipe_a_link_and_a_huge_file_are_no_requests(disk: LocalDisk, tmp_path: Path) -> None:
+    """They are set aside unread, so that a run goes on and also ends; a request beside them is heeded."""
+    request = Request("retry", [1])
+    (tmp_path / "elsewhere").write_text(request.to_json())
+    os.mkfifo(left(tmp_path) / "1.json")
+    (left(tmp_path) / "2.json").symlink_to(tmp_path / "elsewhere")
+    (left(tmp_path) / "3.json").write_text(request.to_json().ljust(MOST_BYTES + 1))
+    (left(tmp_path) / "4.json").mkdir()
+    (left(tmp_path) / "5.json").write_text(request.to_json())
+    assert await disk.requests() == {"5.json": request}
+    assert sorted(path.name for path in left(tmp_path).iterdir()) == [
+        "1.refused",
+        "2.refused",
+        "3.refused",
+        "4.refused",
+        "5.json",
+    ]
+
+
+async def test_what_cannot_be_set_aside_is_left_alone(disk: LocalDisk, tmp_path: Path) -> None:
+    """It keeps no run from its end."""
+    os.mkfifo(left(tmp_path) / "1.json")
+    (left(tmp_path) / "1.refused").mkdir()
+    assert not await disk.asked()
+    assert not await disk.asked()
+
+
+async def test_a_request_for_very_many_is_left_in_parts_that_are_read(
+    disk: LocalDisk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In their order, and none of them too large to be read, whatever the numbers of the jobs are."""
+    longest = Request("cancel", [2**63 - 1] * wishes.MOST_JOBS)
+    assert len(longest.to_json()) <= MOST_BYTES
+    monkeypatch.setattr(wishes, "MOST_JOBS", 2)
+    wishes.leave(place_of(tmp_path / "out", None), Request("cancel", [1, 2, 3, 4, 5]), SystemClock())
+    found = [request.jobs for _, request in sorted((await disk.requests()).items())]
+    assert found == [[1, 2], [3, 4], [5]]
