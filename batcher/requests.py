@@ -8,7 +8,7 @@ from typing import Literal, cast
 from batcher.errors import UsageError
 from batcher.model import Job
 from batcher.states import FACTS, Event, State, accepts
-from batcher.store import jobs
+from batcher.store import jobs, verdicts
 from batcher.store.table import Ledger
 
 Verb = Literal["retry", "cancel"]
@@ -50,7 +50,10 @@ def apply_request(ledger: Ledger, request: Request) -> int:
 
 
 def _retry(ledger: Ledger, job: Job) -> bool:
-    return accepts(job.state, Event.RETRY) and jobs.start_over(ledger, job, Event.RETRY, "tried again on request")
+    if not accepts(job.state, Event.RETRY):
+        return False
+    verdicts.drop(ledger, job.digest, job.options)
+    return jobs.start_over(ledger, job, Event.RETRY, "tried again on request")
 
 
 def _cancel(ledger: Ledger, job: Job) -> bool:
