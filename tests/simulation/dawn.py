@@ -67,7 +67,7 @@ def _explained(night: "Night", batch: Batch, row: Row, content: bytes) -> bool:
     job, path, _, _, state, _, _, cause, reason = row
     unsuitable, failing = content.startswith(b"bad"), may_fail(content, night.story.api)
     if state == State.CANCELLED:
-        return job in batch.cancelled
+        return job in batch.cancelled or _given_up(batch, content)
     if state == State.FAILED and cause == Cause.SOURCE:
         return path in batch.touched
     if state == State.FAILED and cause == Cause.VANISHED:
@@ -81,6 +81,12 @@ def _explained(night: "Night", batch: Batch, row: Row, content: bytes) -> bool:
             or ("file_not_found" in reason and bool(night.oracle.vanished))
         )
     return state == (State.SKIPPED if unsuitable else State.DONE) and (state != State.DONE or not failing)
+
+
+def _given_up(batch: Batch, content: bytes) -> bool:
+    """Tell whether somebody gave a recording up that had the same sound."""
+    rows = batch.rows("SELECT id, path FROM job")
+    return any(job in batch.cancelled and path in batch.names(content) for job, path in rows)
 
 
 def _inconvertible(batch: Batch, content: bytes) -> bool:

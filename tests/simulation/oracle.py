@@ -195,8 +195,9 @@ class Oracle:
         before.append(paid)
 
     def _check_paid(self, batch: Batch, reference: Reference, item: File | RestJob, before: list[Paid]) -> None:
-        """Look for a reason why the same audio is sent again: the service failed it, lost it, or a person wished so."""
-        unspent = [each for each in before if not (each.failed or each.vanished or each.given_up)]
+        """Look for a reason why the same audio is sent again: a person wished so, or it was promised to go once more."""
+        wishes = batch.wishes(item.audio.digest) if before else []
+        unspent = [each for each in before if not self._may_be_sent_again(batch, each, wishes)]
         if not unspent and not (before and batch.has_transcript(item.audio.digest)):
             return
         seen = not all(self._unseen(batch, reference, each) for each in unspent or before)
@@ -208,6 +209,21 @@ class Oracle:
         earlier = ", ".join(f"{each.reference.attempt} of job {each.reference.job}" for each in unspent or before)
         told = "a look-up could have told" if seen else "no look-up could have told"
         self._night.violated(f"paid twice, {told}: {reference}, before it {earlier}")
+
+    def _may_be_sent_again(self, batch: Batch, paid: Paid, wishes: Sequence[int]) -> bool:
+        """Tell whether an earlier submission came to nothing, and what is sent again after it is so by a promise.
+
+        That is after a person's `retry`, as a second chance, or when it vanished before any list had shown it.
+        """
+        if not (paid.failed or paid.vanished or paid.given_up):
+            return False
+        job, attempt = paid.reference.job, paid.reference.attempt
+        sql = "SELECT max(id) FROM history WHERE job = ? AND attempt = ? AND event = 'seal'"
+        ((sealed,),) = batch.rows(sql, job, attempt)
+        sql = "SELECT event FROM history WHERE job = ? AND id > ?"
+        after = {event for (event,) in batch.rows(sql, job, sealed)}
+        unknown = paid.vanished and not after & {Event.ACCEPTED, Event.ADOPTED}
+        return unknown or Event.FORGIVEN in after or any(wish > sealed for wish in wishes)  # type: ignore[operator]
 
     def _unseen(self, batch: Batch, reference: Reference, earlier: Paid) -> bool:
         """Tell whether an earlier submission was late beyond what is promised, and in no list when it was sent again.
