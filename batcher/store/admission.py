@@ -111,7 +111,8 @@ def _compare_shared(ledger: Ledger, candidates: Sequence[Candidate]) -> set[int]
 
 _SHARED = """
     SELECT 1 FROM job
-    WHERE size = :size AND id <> :id AND state NOT IN ('skipped', 'failed', 'cancelled') LIMIT 1
+    WHERE size = :size AND id <> :id AND state <> 'skipped'
+      AND (state NOT IN ('failed', 'cancelled') OR digest IS NOT NULL) LIMIT 1
 """
 _UNREAD = """
     SELECT id, state FROM job
