@@ -7,6 +7,7 @@ import pytest
 
 from batcher.requests import Request
 from tests.engine_bed import Bed, Stubborn
+from tests.simulation.world import FLAC
 from tests.test_engine import at, folder
 
 __all__ = ["folder"]  # the fixture
@@ -78,6 +79,20 @@ def test_what_was_given_up_at_the_service_is_not_sent_again(folder: Path, api: s
     assert bed.run() is None
     assert bed.state(name) == "cancelled"
     assert accepted(bed) == before + (act == "copied and removed")
+
+
+def test_what_could_not_be_decoded_twice_is_known_by_the_recording(folder: Path) -> None:
+    """What was sent the second time was its sound as FLAC; what is touched is the recording."""
+    recognizer = Stubborn("Audio could not be decoded.", 9, NOISE, FLAC + NOISE)
+    bed = Bed(folder, recognizer=recognizer, api="rest")
+    bed.add("a.wav", content=NOISE)
+    assert bed.run() is None
+    assert (bed.states(), accepted(bed)) == ({"failed": 1}, 2)
+    meddle(bed, "touched")
+    assert bed.run() is None
+    meddle(bed, "copied")
+    assert bed.run() is None
+    assert (bed.states(), accepted(bed)) == ({"failed": 2}, 2)
 
 
 @BOTH
