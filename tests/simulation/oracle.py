@@ -42,7 +42,6 @@ class Paid:
     item: File | RestJob
     vanished: bool = False  #: somebody else deleted it
     deleted: bool = False
-    given_up: bool = False  #: we deleted it for a person who gave the job up
 
     @property
     def failed(self) -> bool:
@@ -215,15 +214,15 @@ class Oracle:
 
         That is after a person's `retry`, as a second chance, or when it vanished before any list had shown it.
         """
-        if not (paid.failed or paid.vanished or paid.given_up):
-            return False
         job, attempt = paid.reference.job, paid.reference.attempt
-        sql = "SELECT max(id) FROM history WHERE job = ? AND attempt = ? AND event = 'seal'"
-        ((sealed,),) = batch.rows(sql, job, attempt)
-        sql = "SELECT event FROM history WHERE job = ? AND id > ?"
-        after = {event for (event,) in batch.rows(sql, job, sealed)}
-        unknown = paid.vanished and not after & {Event.ACCEPTED, Event.ADOPTED}
-        return unknown or Event.FORGIVEN in after or any(wish > sealed for wish in wishes)  # type: ignore[operator]
+        rows = batch.rows("SELECT id, event, attempt FROM history WHERE job = ? ORDER BY id", job)
+        sealed = max(int(str(number)) for number, event, of in rows if (event, of) == (Event.SEAL, attempt))
+        after = {(event, of) for number, event, of in rows if int(str(number)) > sealed}
+        events = {event for event, _ in after}
+        if paid.vanished and after.isdisjoint({(Event.ACCEPTED, attempt), (Event.ADOPTED, attempt)}):
+            return True
+        ended = paid.failed or paid.vanished or (paid.deleted and Event.CANCEL in events)
+        return ended and (Event.FORGIVEN in events or any(wish > sealed for wish in wishes))
 
     def _unseen(self, batch: Batch, reference: Reference, earlier: Paid) -> bool:
         """Tell whether an earlier submission was late beyond what is promised, and in no list when it was sent again.
@@ -263,7 +262,7 @@ class Oracle:
             return
         if item.ended is not None:
             night.weather.recall(item.ended)
-        paid.deleted, paid.given_up = True, state in (State.CANCELLING, State.CANCELLED)
+        paid.deleted = True
         unfetched = item.status is RemoteStatus.COMPLETED and state in _UNFETCHED and attempt == reference.attempt
         if unfetched and not batch.has_transcript(item.audio.digest):
             night.violated(f"deleted before its transcript was committed: {reference}, the job is {state}")
