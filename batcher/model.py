@@ -245,7 +245,7 @@ class Job:
     attempt: int  #: number of submissions so far
     first_attempt: int  #: the first one of what the job is about now: what earlier ones made is never its own
     session: int  #: run of batcher that claimed it last; an upload of another session has nobody working on it
-    sealed_at: int | None  #: when its latest attempt was sealed
+    sealed_at: int | None  #: when its latest attempt was sealed, or the one that ended in the verdict on its audio
     forgiven: int  #: how often an internal error of the service was forgiven
     convert: bool  #: the service could not decode it: it is sent as FLAC
     remedy: str | None  #: what may help after the service failed it, a `Remedy`

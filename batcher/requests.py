@@ -9,7 +9,7 @@ from batcher.errors import UsageError
 from batcher.model import Job
 from batcher.policy import second_chance
 from batcher.states import FACTS, Event, State, accepts
-from batcher.store import jobs
+from batcher.store import jobs, verdicts
 from batcher.store.table import Ledger
 
 Verb = Literal["retry", "cancel"]
@@ -51,10 +51,10 @@ def apply_request(ledger: Ledger, request: Request) -> int:
 
 
 def _retry(ledger: Ledger, job: Job) -> bool:
-    taken_back = {"cancel_wanted": 0}
-    return accepts(job.state, Event.RETRY) and jobs.start_over(
-        ledger, job, Event.RETRY, "tried again on request", taken_back
-    )
+    if not accepts(job.state, Event.RETRY):
+        return False
+    verdicts.drop(ledger, job.digest, job.options)
+    return jobs.start_over(ledger, job, Event.RETRY, "tried again on request", {"cancel_wanted": 0})
 
 
 def may_cancel(job: Job) -> bool:

@@ -100,6 +100,7 @@ class Event(StrEnum):
     SHARED = "shared"  #: the twin's transcript is committed
     RELEASED = "released"  #: the twin ended without a transcript for a reason of its own
     TWIN_FAILED = "twin_failed"  #: the service could not transcribe this very audio
+    FAILED_BEFORE = "failed_before"  #: examined: the service has failed or lost this very audio before
     CANCEL = "cancel"  #: a person gave the job up
     RETRY = "retry"  #: a person wants it tried again
 
@@ -110,6 +111,7 @@ TRANSITIONS: tuple[tuple[State, Event, State], ...] = (
     (State.NEW, Event.RECOGNISED, State.RENDERING),
     (State.NEW, Event.UNSUITABLE, State.SKIPPED),
     (State.NEW, Event.UNREADABLE, State.FAILED),
+    (State.NEW, Event.FAILED_BEFORE, State.FAILED),
     (State.NEW, Event.CHANGED, State.NEW),
     (State.NEW, Event.CANCEL, State.CANCELLED),
     (State.WAITING, Event.CLAIMED, State.UPLOADING),

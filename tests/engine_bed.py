@@ -46,8 +46,8 @@ KNOBS = Knobs(queue_ms=1_000, min_work_ms=5_000, max_work_ms=5_000, speed=1.0)
 class Stubborn:
     """Fails some contents, each as often as it says, with these words; everything else is echoed."""
 
-    def __init__(self, words: str, times: int, *contents: bytes) -> None:
-        self._words = words
+    def __init__(self, words: str, times: int, *contents: bytes, error_type: str = "invalid_audio_file") -> None:
+        self._failure = Failure(words, error_type)
         self._left = {hashlib.sha256(content).digest(): times for content in contents}
         self._echo = Echo()
 
@@ -59,7 +59,7 @@ class Stubborn:
         """Report at once."""
         if self._left.get(audio.digest, 0) > 0:
             self._left[audio.digest] -= 1
-            report(Failure(self._words))
+            report(self._failure)
         else:
             self._echo.recognise(audio, config, report)
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import sqlite3
 import subprocess
 from dataclasses import replace
@@ -123,3 +124,28 @@ def test_what_nobody_can_decode_is_not_sent_again_by_the_next_run(tmp_path: Path
             assert "the service cannot decode it" in result.stdout
         assert emulator.ask(accepted) == 1
         assert emulator.ask(left) == []
+
+
+def test_what_the_service_failed_is_sent_again_by_retry_only(tmp_path: Path) -> None:
+    """Touched, copied and renamed it ends as it did before, and says so; one wish sends it once for all its names."""
+    (name,) = make_recordings(tmp_path / "in", 1)
+    recording = tmp_path / "in" / name
+    with emulated_rest(replace(QUICK, rest=replace(FREE, job_errors=(("audio_too_noisy", 1),)))) as emulator:
+        assert run(emulator, tmp_path).returncode == 3
+        os.utime(recording, (1, 1))
+        assert run(emulator, tmp_path).returncode == 3
+        shutil.copyfile(recording, recording.with_name("copy.wav"))
+        assert run(emulator, tmp_path).returncode == 3
+        recording.rename(recording.with_name("renamed.wav"))
+        result = run(emulator, tmp_path)
+        assert result.returncode == 3
+        assert "the service has failed this very audio before: audio_too_noisy" in result.stdout
+        assert "`batcher retry` sends it again" in result.stdout
+        assert emulator.ask(accepted) == 1
+        said = emulator.run("retry", tmp_path / "out", recording.with_name("copy.wav")).stdout
+        assert "warning: 1 of them had been accepted by the service before and may be billed again" in said
+        assert run(emulator, tmp_path).returncode == 3
+        os.utime(recording.with_name("renamed.wav"), (2, 2))
+        run(emulator, tmp_path)
+        assert emulator.ask(accepted) == 2
+    assert sorted(path.name for path in (tmp_path / "out" / "0").glob("*.txt")) == ["copy.wav.txt", "renamed.wav.txt"]

@@ -192,7 +192,7 @@ def test_a_sibling_that_came_back_unread_is_compared(bench: Bench) -> None:
 
 
 def test_ended_siblings_do_not_force_a_reading(bench: Bench) -> None:
-    """What failed, was cancelled or skipped has nothing that could be shared."""
+    """What failed, was cancelled or skipped before anybody knew its content has nothing that could be shared."""
     for number, state in enumerate([State.FAILED, State.CANCELLED, State.SKIPPED]):
         bench.bring(bench.new(f"{number}"), state)
     assert not bench.new("a").compare

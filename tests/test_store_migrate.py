@@ -36,7 +36,7 @@ def test_from_nothing_to_the_present(conn: sqlite3.Connection) -> None:
     migrate(conn)
     assert conn.execute("PRAGMA user_version").fetchone() == (LATEST,)
     tables = {name for (name,) in conn.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    assert tables == {"batch", "root", "option_set", "transcript", "job", "history", "extra", "tally"}
+    assert tables == {"batch", "root", "option_set", "transcript", "job", "history", "extra", "tally", "verdict"}
 
 
 def test_a_second_time_changes_nothing(conn: sqlite3.Connection) -> None:

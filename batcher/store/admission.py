@@ -14,8 +14,9 @@ from typing import cast
 from batcher.files.names import fold, with_suffix
 from batcher.model import Cause, Job, is_url
 from batcher.states import Event, State, accepts
-from batcher.store import jobs
+from batcher.store import jobs, verdicts
 from batcher.store.table import Ledger
+from batcher.store.verdicts import Verdict
 
 #: How long an examination is put off when the file is changing, or a sibling's digest is just being taken.
 LOOK_AGAIN_MS = 2_000
@@ -110,7 +111,8 @@ def _compare_shared(ledger: Ledger, candidates: Sequence[Candidate]) -> set[int]
 
 _SHARED = """
     SELECT 1 FROM job
-    WHERE size = :size AND id <> :id AND state NOT IN ('skipped', 'failed', 'cancelled') LIMIT 1
+    WHERE size = :size AND id <> :id AND state <> 'skipped'
+      AND (state NOT IN ('failed', 'cancelled') OR digest IS NOT NULL) LIMIT 1
 """
 _UNREAD = """
     SELECT id, state FROM job
@@ -213,17 +215,19 @@ _UNREAD_SIBLING = """
 
 
 def is_known(ledger: Ledger, job: Job, digest: bytes) -> bool:
-    """Tell whether this content, read only now, has a transcript with the job's options or is getting one.
+    """Tell whether this content, read only now, has a transcript with the job's options, is getting one, or got none.
 
     A recording is admitted unread when nobody has its size; but audio may be known whose recording has another
     content by now.
     """
     key = {"digest": digest, "options": job.options, "id": job.id}
-    return bool(ledger.rows(_TRANSCRIPT, (digest, job.options)) or ledger.rows(_CARRIER, key))
+    if ledger.rows(_TRANSCRIPT, (digest, job.options)) or ledger.rows(_CARRIER, key):
+        return True
+    return verdicts.find(ledger, digest, job.options) is not None
 
 
 def _admit_by_content(ledger: Ledger, job: Job, digest: bytes, facts: dict[str, object]) -> None:
-    """Give a recording the transcript it has already, the twin that is getting one, or its own turn."""
+    """Give a recording the transcript it has already, the twin that is getting one, the verdict on it, or its own turn."""
     _compare_siblings(ledger, cast("int", facts["size"]), job.id)  # one may have come back unread since the scan
     facts = facts | {"digest": digest, "not_before": 0}
     key = {"digest": digest, "options": job.options, "id": job.id, "size": facts["size"]}
@@ -233,10 +237,19 @@ def _admit_by_content(ledger: Ledger, job: Job, digest: bytes, facts: dict[str, 
         jobs.fire(ledger, job.id, State.NEW, Event.RECOGNISED, None, facts | {"transcript": transcript[0][0]})
     elif carrier:
         jobs.fire(ledger, job.id, State.NEW, Event.TWINNED, None, facts | {"twin_of": carrier[0][0]})
+    elif verdict := verdicts.find(ledger, digest, job.options):
+        _end_as_before(ledger, job, verdict, facts)
     elif ledger.rows(_UNREAD_SIBLING, key):
         jobs.defer(ledger, job, ledger.now + LOOK_AGAIN_MS, 0, "another recording of this size is being sent")
     else:
         jobs.fire(ledger, job.id, State.NEW, Event.ADMITTED, None, facts)
+
+
+def _end_as_before(ledger: Ledger, job: Job, verdict: Verdict, facts: dict[str, object]) -> None:
+    """End a job as the one ended that had sent the same audio: sending it again, and paying again, is a person's wish."""
+    event = Event.CANCEL if verdict.state is State.CANCELLED else Event.FAILED_BEFORE
+    known = {"cause": verdict.cause, "sealed_at": verdict.accepted}
+    jobs.fire(ledger, job.id, State.NEW, event, verdict.words, facts | known)
 
 
 def roots(ledger: Ledger, paths: list[bytes], name_of: Callable[[bytes], str]) -> dict[bytes, str]:

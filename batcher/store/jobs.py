@@ -7,6 +7,7 @@ from typing import cast
 
 from batcher.model import Cause, Job, Load
 from batcher.states import NEXT, Event, State, accepts
+from batcher.store import verdicts
 from batcher.store.table import Ledger, Move
 
 COLUMNS = ", ".join(field.name for field in fields(Job))
@@ -143,6 +144,7 @@ def fire(
     if target is State.STORED:
         _share(ledger, job_id, transcript)
     elif target in _PARTING:
+        verdicts.keep(ledger, job_id)
         _part(ledger, job_id, cause, detail)
     if cancel_wanted and accepts(target, Event.CANCEL):
         fire(ledger, job_id, target, Event.CANCEL, "cancelled on request", {"twin_of": None})

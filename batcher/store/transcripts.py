@@ -5,7 +5,7 @@ from typing import cast
 
 from batcher.model import Job, Transcript
 from batcher.states import Event
-from batcher.store import jobs
+from batcher.store import jobs, verdicts
 from batcher.store.table import Ledger
 from batcher.transcripts import unpack
 
@@ -43,6 +43,7 @@ def keep(ledger: Ledger, job: Job, api: str, transcript: Transcript, body: bytes
     values = (job.digest, job.options, api, job.reference, job.remote, spoken, ledger.now, body)
     ledger.rows(_KEEP, values)
     ((number, *origin),) = ledger.rows(_FIND, (job.digest, job.options))
+    verdicts.drop(ledger, job.digest, job.options)
     facts = {"transcript": number, "not_before": 0, "failures": 0}
     jobs.fire(ledger, job.id, job.state, Event.FETCHED, None, facts)
     stored = Stored(transcript, *cast("list[str]", origin))

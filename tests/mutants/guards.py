@@ -316,6 +316,22 @@ MUTANTS = (
         nights=25,
     ),
     Mutant(
+        "sends again under another name or time what the service has failed",
+        "batcher/store/admission.py",
+        "    elif verdict := verdicts.find(ledger, digest, job.options):\n",
+        "    elif (verdict := verdicts.find(ledger, digest, job.options)) and job.id < 0:\n",
+        kinds=("files", "failures", "twins"),
+        nights=25,
+    ),
+    Mutant(
+        "keeps no verdict on what was given up at the service",
+        "batcher/store/verdicts.py",
+        "        (state = 'cancelled' AND (remote IS NOT NULL OR forgiven OR convert))\n        OR (state",
+        "        (state",
+        kinds=("files", "requests", "twins"),
+        nights=25,
+    ),
+    Mutant(
         "leaves no room for one when its share is small",
         "batcher/policy.py",
         "pending=ceil(ours.pending * self._share(now))",

@@ -4,6 +4,7 @@ import hashlib
 import math
 import sqlite3
 from collections import Counter, deque
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,7 +23,7 @@ from batcher.store.table import Move
 from tests.simulation.life import End, Life, draw_end
 from tests.simulation.looks import Look
 from tests.simulation.moods import MARKS, ONCE
-from tests.simulation.world import File, World
+from tests.simulation.world import FLAC, File, World
 
 if TYPE_CHECKING:
     from tests.simulation.night import Night
@@ -94,6 +95,12 @@ class Batch:
         self.versions[path, mtime_ns] = content
         self.world.files[path] = File(content, mtime_ns)
         self.night.moods.learn(content)
+
+    def touch(self, path: bytes) -> None:
+        """Give a recording another time."""
+        file = self.world.files[path]
+        self.put(path, file.content)
+        self.world.files[path].denied = file.denied
 
     def rewrite(self, path: bytes, content: bytes) -> None:
         """Put other sound into a recording so that neither its size nor its time tells."""
@@ -185,6 +192,34 @@ class Batch:
     def is_its_own(self, reference: Reference) -> bool:
         """Tell whether a job takes the object of this reference for its own; it may have adopted an earlier attempt's."""
         return self.rows("SELECT reference FROM job WHERE id = ?", reference.job) == [(str(reference),)]
+
+    def wishes(self, digest: bytes) -> list[int]:
+        """Return which rows of the history are a person's wish to have this audio tried again, under any of its names."""
+        paths = {
+            path for path, content in self._contents() if digest in (digest_of(content), digest_of(FLAC + content))
+        }
+        sql = """SELECT history.id, path FROM history JOIN job ON job.id = history.job
+                 WHERE event = 'retry' AND detail = 'tried again on request'"""
+        return [int(str(number)) for number, path in self.rows(sql) if path in paths]
+
+    def names(self, content: bytes) -> set[bytes]:
+        """Return every name that a recording of this sound has, or has had."""
+        return {path for path, each in self._contents() if each == content}
+
+    def _contents(self) -> Iterator[tuple[bytes, bytes]]:
+        for (path, _), content in self.versions.items():
+            yield path, content
+        for (path, _), contents in self.rewritten.items():
+            yield from ((path, content) for content in contents)
+
+    def ended_badly(self) -> list[bytes]:
+        """Return the recordings there are that the service failed, or that somebody gave up."""
+        if not self.id:
+            return []
+        rows = self.rows(
+            "SELECT path FROM job WHERE state IN ('failed', 'cancelled') AND digest IS NOT NULL ORDER BY id"
+        )
+        return [path for (path,) in rows if isinstance(path, bytes) and path in self.world.files]
 
     def has_transcript(self, digest: bytes) -> bool:
         """Tell whether the transcript of this audio is safe."""

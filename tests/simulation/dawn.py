@@ -68,7 +68,7 @@ def _explained(night: "Night", batch: Batch, row: Row, content: bytes) -> bool:
     job, path, _, _, state, _, _, cause, reason = row
     unsuitable, failing = content.startswith(b"bad"), may_fail(content, night.story.api)
     if state == State.CANCELLED:
-        return job in batch.cancelled
+        return job in batch.cancelled or _given_up(batch, content)
     if state == State.FAILED and cause == Cause.SOURCE:
         return path in batch.touched
     if state == State.FAILED and cause == Cause.VANISHED:
@@ -89,6 +89,12 @@ def _has_vanished(night: "Night", batch: Batch, job: int) -> bool:
     same = {number for (number,) in batch.rows(_SAME_AUDIO, job)}
     lost = [parse(reference) for reference in night.oracle.vanished]
     return any(each.batch == batch.id and each.job in same for each in lost if each is not None)
+
+
+def _given_up(batch: Batch, content: bytes) -> bool:
+    """Tell whether somebody gave a recording up that had the same sound."""
+    rows = batch.rows("SELECT id, path FROM job")
+    return any(job in batch.cancelled and path in batch.names(content) for job, path in rows)
 
 
 def _inconvertible(batch: Batch, content: bytes) -> bool:

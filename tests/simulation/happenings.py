@@ -26,6 +26,7 @@ from tests.simulation.moods import MARKS
 if TYPE_CHECKING:
     from tests.simulation.night import Night
 
+FAILED_SHARE = 0.5  #: so many touches, and besides every other copy so many, are of what has failed
 GAP_SECONDS = 120  #: for how long at most something is left out of lists, should none be answered
 
 Happening = Callable[["Night", Random], Iterator[float]]
@@ -159,6 +160,7 @@ def _full(night: "Night", chance: Random) -> Iterator[float]:
 
 def _files(night: "Night", chance: Random) -> Iterator[float]:
     """People work on their recordings meanwhile."""
+    touches = night.dice.stream("touches")
     while True:
         yield chance.expovariate(1 / 60)
         batch = chance.choice(night.batches)
@@ -168,6 +170,18 @@ def _files(night: "Night", chance: Random) -> Iterator[float]:
             batch.touched[path] = night.world.read()
         act(batch, path, chance)
         night.happened[f"file {act.__name__.strip('_')}"] += 1
+        _touch(batch, touches)
+
+
+def _touch(batch: Batch, chance: Random) -> None:
+    """Give a recording a new time, and nothing else; most of the time one that the service has failed."""
+    failed = batch.ended_badly()
+    paths = failed if failed and chance.random() < FAILED_SHARE else sorted(batch.world.files)
+    if paths:
+        path = chance.choice(paths)
+        batch.touched[path] = batch.night.world.read()
+        batch.touch(path)
+        batch.night.happened["file touch"] += 1
 
 
 def _change(batch: Batch, path: bytes, chance: Random) -> None:
@@ -233,6 +247,7 @@ def _money(night: "Night", chance: Random) -> Iterator[float]:
 
 def _twins(night: "Night", chance: Random) -> Iterator[float]:
     """Recordings are copied, moved and put in each other's place; some are changed without a trace."""
+    failures = night.dice.stream("copied failures")
     while True:
         yield chance.expovariate(1 / 40)
         batch = chance.choice(night.batches)
@@ -241,6 +256,11 @@ def _twins(night: "Night", chance: Random) -> Iterator[float]:
             act = chance.choice((_copy, _rotate, _rewrite, _rewrite))
             act(batch, path, chance)
             night.happened[f"file {act.__name__.strip('_')}"] += 1
+        failed = batch.ended_badly()
+        if failed and failures.random() < FAILED_SHARE:
+            act = failures.choice((_copy, _rotate))
+            act(batch, failures.choice(failed), failures)
+            night.happened["failure copied"] += 1
 
 
 def _copy(batch: Batch, path: bytes, _chance: Random) -> None:

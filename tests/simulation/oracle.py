@@ -42,7 +42,6 @@ class Paid:
     item: File | RestJob
     vanished: bool = False  #: somebody else deleted it
     deleted: bool = False
-    given_up: bool = False  #: we deleted it for a person who gave the job up
 
     @property
     def failed(self) -> bool:
@@ -202,8 +201,9 @@ class Oracle:
         before.append(paid)
 
     def _check_paid(self, batch: Batch, reference: Reference, item: File | RestJob, before: list[Paid]) -> None:
-        """Look for a reason why the same audio is sent again: the service failed it, lost it, or a person wished so."""
-        unspent = [each for each in before if not (each.failed or each.vanished or each.given_up)]
+        """Look for a reason why the same audio is sent again: a person wished so, or it was promised to go once more."""
+        wishes = batch.wishes(item.audio.digest) if before else []
+        unspent = [each for each in before if not self._may_be_sent_again(batch, each, wishes)]
         if not unspent and not (before and batch.has_transcript(item.audio.digest)):
             return
         seen = not all(self._unseen(batch, reference, each) for each in unspent or before)
@@ -215,6 +215,21 @@ class Oracle:
         earlier = ", ".join(f"{each.reference.attempt} of job {each.reference.job}" for each in unspent or before)
         told = "a look-up could have told" if seen else "no look-up could have told"
         self._night.violated(f"paid twice, {told}: {reference}, before it {earlier}")
+
+    def _may_be_sent_again(self, batch: Batch, paid: Paid, wishes: Sequence[int]) -> bool:
+        """Tell whether an earlier submission came to nothing, and what is sent again after it is so by a promise.
+
+        That is after a person's `retry`, as a second chance, or when it vanished before any list had shown it.
+        """
+        job, attempt = paid.reference.job, paid.reference.attempt
+        rows = batch.rows("SELECT id, event, attempt FROM history WHERE job = ? ORDER BY id", job)
+        sealed = max(int(str(number)) for number, event, of in rows if (event, of) == (Event.SEAL, attempt))
+        after = {(event, of) for number, event, of in rows if int(str(number)) > sealed}
+        events = {event for event, _ in after}
+        if paid.vanished and after.isdisjoint({(Event.ACCEPTED, attempt), (Event.ADOPTED, attempt)}):
+            return True
+        ended = paid.failed or paid.vanished or (paid.deleted and Event.CANCEL in events)
+        return ended and (Event.FORGIVEN in events or any(wish > sealed for wish in wishes))
 
     def _unseen(self, batch: Batch, reference: Reference, earlier: Paid) -> bool:
         """Tell whether an earlier submission was late beyond what is promised, and in no list when it was sent again.
@@ -254,7 +269,7 @@ class Oracle:
             return
         if item.ended is not None:
             night.weather.recall(item.ended)
-        paid.deleted, paid.given_up = True, state in (State.CANCELLING, State.CANCELLED)
+        paid.deleted = True
         unfetched = item.status is RemoteStatus.COMPLETED and state in _UNFETCHED
         if unfetched and batch.is_its_own(reference) and not batch.has_transcript(item.audio.digest):
             night.violated(f"deleted before its transcript was committed: {reference}, the job is {state}")

@@ -1,0 +1,132 @@
+"""Whole runs in virtual time: what was accepted and came to nothing is sent again by a person's wish only."""
+
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from batcher.requests import Request
+from tests.engine_bed import Bed, Stubborn
+from tests.simulation.world import FLAC
+from tests.test_engine import at, folder
+
+__all__ = ["folder"]  # the fixture
+
+NOISE = Random("noise").randbytes(3_000)
+BOTH = pytest.mark.parametrize("api", ["grpc", "rest"])
+ACTS = pytest.mark.parametrize("act", ["touched", "copied", "renamed", "copied and removed"])
+
+
+def a_bed(folder: Path, api: str, times: int = 9) -> Bed:
+    """Return a batch with a recording that the service fails so many times, and another one."""
+    recognizer = Stubborn("The audio is too noisy", times, NOISE, error_type="audio_too_noisy")
+    bed = Bed(folder, 1_000, recognizer=recognizer, api=api)
+    bed.add("a.wav", content=NOISE)
+    return bed
+
+
+def accepted(bed: Bed) -> int:
+    """Return how many submissions the service has accepted."""
+    account = bed.rest if bed.api == "rest" else bed.account
+    return account.tally.accepted.total()
+
+
+def meddle(bed: Bed, act: str) -> str:
+    """Do something to the recording `a.wav` that changes no audio, and return its name now."""
+    if act == "touched":
+        bed.change("a.wav", NOISE)
+        return "a.wav"
+    bed.add("b.wav", content=NOISE)
+    if act != "copied":
+        del bed.world.files[b"/in/a.wav"]
+    if act == "copied and removed":
+        bed.add("a.wav", 700)
+    return "b.wav"
+
+
+@BOTH
+@ACTS
+def test_what_the_service_failed_is_not_sent_again_under_another_name_or_time(folder: Path, api: str, act: str) -> None:
+    """Nor with the third name; it says what became of it."""
+    bed = a_bed(folder, api)
+    assert bed.run() is None
+    assert bed.states() == {"done": 1, "failed": 1}
+    before = accepted(bed)
+    name = meddle(bed, act)
+    assert bed.run() is None
+    assert bed.run() is None
+    assert bed.state(name) == "failed"
+    assert accepted(bed) == before + (act == "copied and removed")
+    ((reason,),) = bed.rows("SELECT reason FROM job WHERE path = ?", f"/in/{name}".encode())
+    assert str(reason).startswith("the service has failed this very audio before: ")
+    assert str(reason).endswith("The audio is too noisy; `batcher retry` sends it again")
+
+
+@BOTH
+@ACTS
+def test_what_was_given_up_at_the_service_is_not_sent_again(folder: Path, api: str, act: str) -> None:
+    """A cancelled recording that is touched or renamed is no wish to pay for it once more."""
+    bed = a_bed(folder, api)
+
+    def cancel() -> None:
+        assert bed.state("a.wav") == "submitted"
+        bed.disk.leave(Request("cancel", [1, 2]))
+
+    assert bed.run(at(3, cancel)) is None
+    assert bed.states() == {"cancelled": 2}
+    before = accepted(bed)
+    name = meddle(bed, act)
+    assert bed.run() is None
+    assert bed.state(name) == "cancelled"
+    assert accepted(bed) == before + (act == "copied and removed")
+
+
+def test_what_could_not_be_decoded_twice_is_known_by_the_recording(folder: Path) -> None:
+    """What was sent the second time was its sound as FLAC; what is touched is the recording."""
+    recognizer = Stubborn("Audio could not be decoded.", 9, NOISE, FLAC + NOISE)
+    bed = Bed(folder, recognizer=recognizer, api="rest")
+    bed.add("a.wav", content=NOISE)
+    assert bed.run() is None
+    assert (bed.states(), accepted(bed)) == ({"failed": 1}, 2)
+    meddle(bed, "touched")
+    assert bed.run() is None
+    meddle(bed, "copied")
+    assert bed.run() is None
+    assert (bed.states(), accepted(bed)) == ({"failed": 2}, 2)
+
+
+@BOTH
+def test_a_wish_of_a_person_sends_it_once_more_for_all_of_its_names(folder: Path, api: str) -> None:
+    """The copy is done with it, and is never sent itself."""
+    bed = a_bed(folder, api, times=1)
+    assert bed.run() is None
+    meddle(bed, "copied")
+    assert bed.run() is None
+    assert bed.states() == {"done": 1, "failed": 2}
+    bed.disk.leave(Request("retry", [2, 3]))
+    assert bed.run() is None
+    assert bed.states() == {"done": 3}
+    assert bed.wrong() == []
+    assert accepted(bed) == 3
+
+
+@BOTH
+def test_audio_of_which_nobody_knew_is_recognised_at_the_seal(folder: Path, api: str) -> None:
+    """A recording that was admitted unread may have become a copy of what has failed."""
+    bed = a_bed(folder, api)
+    assert bed.run() is None
+    before = accepted(bed)
+    bed.change("a.wav", NOISE[:2_000])
+    assert bed.run() is None
+    other = Random("other").randbytes(len(NOISE))
+    bed.add("c.wav", content=other)
+
+    def become(verb: str, path: bytes) -> None:
+        if verb == "open" and path == b"/in/c.wav":
+            bed.world.files[path].content = NOISE
+
+    bed.disk.before = become
+    assert bed.run() is None
+    assert bed.state("c.wav") == "failed"
+    assert "source_changed" in bed.events("c.wav")
+    assert accepted(bed) == before + 1
