@@ -28,6 +28,7 @@ Item = File | RestFile | RestJob
 _UNFETCHED = (State.UPLOADING, State.SEALED, State.UNCERTAIN, State.SUBMITTED, State.COMPLETED)
 _OPEN = tuple(state for state, facts in FACTS.items() if not facts.final)
 SLOW_SECONDS = 10.0  #: for how long at most a transaction waits for a slow disk
+CHANCES = 2  #: how often a job goes once more by itself: after an error of the service's own, and as FLAC
 FEW = 2  #: recordings that have not ended, when almost all is done
 #: States in which a job carries no twins any more, and why it may have failed so that its twins fail too.
 _PARTING = (State.NEW, State.FAILED, State.CANCELLED, State.SKIPPED)
@@ -229,7 +230,8 @@ class Oracle:
         if paid.vanished and after.isdisjoint({(Event.ACCEPTED, attempt), (Event.ADOPTED, attempt)}):
             return True
         ended = paid.failed or paid.vanished or (paid.deleted and Event.CANCEL in events)
-        return ended and (Event.FORGIVEN in events or any(wish > sealed for wish in wishes))
+        chance = Event.FORGIVEN in events and ("money" in self._night.story.kinds or _chances(rows) <= CHANCES)
+        return ended and (chance or any(wish > sealed for wish in wishes))
 
     def _unseen(self, batch: Batch, reference: Reference, earlier: Paid) -> bool:
         """Tell whether an earlier submission was late beyond what is promised, and in no list when it was sent again.
@@ -297,3 +299,10 @@ class Oracle:
         for item, visible in self.hidden.values():
             item.visible = visible
         self.hidden.clear()
+
+
+def _chances(history: Sequence[tuple[object, ...]]) -> int:
+    """Count how often a job was sent once more by itself since it was last looked at from the start."""
+    events = [event for _, event, _ in history]
+    starts = [place for place, event in enumerate(events) if NEXT.get((State.NEW, Event(str(event)))) is not None]
+    return events[max(starts, default=0) :].count(Event.FORGIVEN)
