@@ -86,7 +86,7 @@ class Story:
 def random_story(seed: int, *, large: bool = False, shared: bool = False, wanted: Sequence[str] = ()) -> Story:
     """Draw what a night is made of, the `wanted` kinds among it. Large ones have over a hundred recordings on average."""
     chance = Random(f"{seed}:story")
-    most = 190 if large else 70
+    most = 215 if large else 70
     recordings, pending = chance.randrange(10, most), chance.choice([3, 8, 20, 100])
     limits = Limits(pending, pending * chance.choice([1, 2, 5]))
     kinds = [kind for kind, share in KINDS.items() if chance.random() < share]
