@@ -29,6 +29,7 @@ _UNFETCHED = (State.UPLOADING, State.SEALED, State.UNCERTAIN, State.SUBMITTED, S
 _OPEN = tuple(state for state, facts in FACTS.items() if not facts.final)
 SLOW_SECONDS = 10.0  #: for how long at most a transaction waits for a slow disk
 CHANCES = 2  #: how often a job goes once more by itself: after an error of the service's own, and as FLAC
+NO_END = 20  #: no night gives so many reasons to send one audio
 FEW = 2  #: recordings that have not ended, when almost all is done
 #: States in which a job carries no twins any more, and why it may have failed so that its twins fail too.
 _PARTING = (State.NEW, State.FAILED, State.CANCELLED, State.SKIPPED)
@@ -203,6 +204,10 @@ class Oracle:
 
     def _check_paid(self, batch: Batch, reference: Reference, item: File | RestJob, before: list[Paid]) -> None:
         """Look for a reason why the same audio is sent again: a person wished so, or it was promised to go once more."""
+        if len(before) >= NO_END:  # to look for reasons would take as long
+            self.duplicated += 1
+            self._night.violated(f"{reference} is submission {len(before) + 1} of one audio")
+            return
         wishes = batch.wishes(item.audio.digest) if before else []
         unspent = [each for each in before if not self._may_be_sent_again(batch, each, wishes)]
         if not unspent and not (before and batch.has_transcript(item.audio.digest)):
