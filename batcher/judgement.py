@@ -133,8 +133,13 @@ def _earlier(job: Job, listed: list[RemoteObject]) -> list[RemoteObject]:
     It is paid for; with it the job need not be sent once more. But it waits until the present attempt is proven
     absent: one that may still arrive keeps its place, and would be left behind by a batch that ended without it.
     """
-    usable = (r for r in listed if _is_of_this_content(job, r))
+    usable = (r for r in listed if not _is_bare(r) and r.status is not RemoteStatus.FAILED and _is_made_of_it(job, r))
     return sorted(usable, key=lambda remote: _worth(job, remote))[:1]
+
+
+def _is_made_of_it(job: Job, remote: RemoteObject) -> bool:
+    reference = parse(remote.reference)
+    return reference is not None and _is_of_this_content(job, reference)
 
 
 def _is_bare(remote: RemoteObject) -> bool:
@@ -264,26 +269,21 @@ def _judge_unheld(scene: Scene, job: Job, listed: list[RemoteObject], judgement:
 def _adoptable(job: Job, remote: RemoteObject) -> bool:
     """Tell whether a job that holds nothing may take this object for its own.
 
-    A waiting one may, if it was sealed and arrived later than anything could prove, or if the table is older than the
-    object (a restored copy); one that was taken for vanished may, if it shows again. The fingerprint tells that the
-    object was made from this recording with these options.
+    A waiting one may, if it was sealed and arrived later than anything could prove (then also if the service has failed
+    it), or if the table is older than the object (a restored copy); one that was taken for vanished may, if it shows
+    again. The fingerprint tells that the object was made from this recording with these options.
     """
     reference = parse(remote.reference)
-    if reference is None or job.digest is None or not _is_of_this_content(job, remote):
+    if reference is None or job.digest is None or _is_bare(remote) or not _is_of_this_content(job, reference):
         return False
     late = remote.reference == job.reference and job.sealed_at is not None
+    failed = remote.status is RemoteStatus.FAILED
     if job.state is State.WAITING:
-        return late or reference.attempt > job.attempt
-    return late and job.state is State.FAILED and job.cause == Cause.VANISHED
+        return late or (reference.attempt > job.attempt and not failed)
+    return late and not failed and job.state is State.FAILED and job.cause == Cause.VANISHED
 
 
-def _is_of_this_content(job: Job, remote: RemoteObject) -> bool:
-    """Tell whether an object is, or will be, a transcript of what the job is about now."""
-    reference = parse(remote.reference)
-    if reference is None or remote.status is RemoteStatus.FAILED or _is_bare(remote):
-        return False
-    return reference.attempt >= job.first_attempt and _fingerprint_matches(job, reference)
-
-
-def _fingerprint_matches(job: Job, reference: Reference) -> bool:
-    return reference.fingerprint == fingerprint(job.path, job.size, job.mtime_ns, job.options)
+def _is_of_this_content(job: Job, reference: Reference) -> bool:
+    """Tell whether an attempt was made of what the job is about now."""
+    mark = fingerprint(job.path, job.size, job.mtime_ns, job.options)
+    return reference.attempt >= job.first_attempt and reference.fingerprint == mark

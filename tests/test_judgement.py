@@ -417,6 +417,12 @@ def test_a_late_arrival_is_adopted_by_a_job_that_was_not_sent_again() -> None:
     assert finding.facts == expected | {"absent_at": None, "cause": None}
 
 
+def test_a_late_arrival_that_the_service_has_failed_is_adopted_too() -> None:
+    """It may be billed; the next look has the job fail, instead of sending it again."""
+    (finding,) = look(a_job(State.WAITING), listed(FAILED, "late")).findings
+    assert (finding.event, finding.facts["remote"]) == (Event.ADOPTED, "late")
+
+
 def test_what_was_taken_for_vanished_and_shows_again_is_adopted() -> None:
     """Its transcript is paid for, and not fetched yet."""
     job = a_job(State.FAILED, remote="mine", cause=Cause.VANISHED)
@@ -440,7 +446,7 @@ def test_a_table_older_than_the_object_adopts_it() -> None:
         (a_job(State.FAILED, cause=Cause.VANISHED), listed(FAILED)),
         (a_job(State.CANCELLED), listed()),
         (a_job(State.RENDERING), listed(COMPLETED)),
-        (a_job(State.WAITING), listed(FAILED)),
+        (a_job(State.WAITING, sealed_at=None), listed(FAILED, reference=reference(attempt=3))),
         (a_job(State.WAITING), listed(reference=reference(attempt=1))),
         (a_job(State.WAITING), listed(reference=reference(attempt=3, mark="0" * 12))),
         (a_job(State.WAITING, size=1001), listed()),

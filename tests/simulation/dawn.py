@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from tests.simulation.night import Night
 
 _JOBS = "SELECT id, path, size, mtime_ns, state, digest, output, cause, reason FROM job ORDER BY id"
-_SAME_AUDIO = "SELECT id FROM job WHERE digest = (SELECT digest FROM job WHERE id = ?)"
 Row = tuple[int, bytes, int, int, str, bytes, str, str, str]
 
 
@@ -72,21 +71,22 @@ def _explained(night: "Night", batch: Batch, row: Row, content: bytes) -> bool:
     if state == State.FAILED and cause == Cause.SOURCE:
         return path in batch.touched
     if state == State.FAILED and cause == Cause.VANISHED:
-        return _has_vanished(night, batch, job)
+        return _has_vanished(night, batch, content)
     if state == State.FAILED and cause == Cause.SERVICE:
         return (
             failing
             or _inconvertible(batch, content)
             or _cut_short(night, batch, content)
             or _tried_often(batch, job)
-            or ("file_not_found" in reason and _has_vanished(night, batch, job))
+            or ("file_not_found" in reason and _has_vanished(night, batch, content))
         )
     return state == (State.SKIPPED if unsuitable else State.DONE) and (state != State.DONE or not failing)
 
 
-def _has_vanished(night: "Night", batch: Batch, job: int) -> bool:
-    """Tell whether the service lost something of a job, or of one that has the same audio."""
-    same = {number for (number,) in batch.rows(_SAME_AUDIO, job)}
+def _has_vanished(night: "Night", batch: Batch, content: bytes) -> bool:
+    """Tell whether the service lost something of a recording, or of one that had the same sound."""
+    names = batch.names(content)
+    same = {job for job, path in batch.rows("SELECT id, path FROM job") if path in names}
     lost = [parse(reference) for reference in night.oracle.vanished]
     return any(each.batch == batch.id and each.job in same for each in lost if each is not None)
 

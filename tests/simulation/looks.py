@@ -4,7 +4,16 @@ from dataclasses import dataclass
 
 from batcher.model import RemoteObject
 
-FRESH_MS = 30_000  #: so old may a list be on which room is decided, or twice as old as it took
+FRESH_MS = 30_000  #: so old may a list be on which room is decided
+LATE_MS = 10_000  #: by how much a list may come later than politeness allows it
+
+
+def fresh_ms(took: float, apart: float) -> float:
+    """Return how old a list may be on which room is decided, in milliseconds.
+
+    Twice as old as it took; and as the next one may be, which politeness lets begin only so long after it.
+    """
+    return max(FRESH_MS, 2 * took, apart + took + LATE_MS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,9 +27,9 @@ class Look:
     def __str__(self) -> str:
         return f"begun at {self.began}, answered at {self.answered}"
 
-    def stale(self, now: int) -> bool:
-        """Tell whether it is too old to decide about room."""
-        return now - self.began > max(FRESH_MS, 2 * (self.answered - self.began))
+    def stale(self, now: int, apart: float) -> bool:
+        """Tell whether it is too old to decide about room, where lists are so many milliseconds apart."""
+        return now - self.began > fresh_ms(self.answered - self.began, apart)
 
     def others(self, batch: str) -> int:
         """Return how many pending objects of others it shows."""

@@ -140,7 +140,8 @@ class Oracle:
         # Who waited for a slow disk decided a moment ago; otherwise a list may have been answered that is not applied.
         slow = "sluggish" in self._night.story.kinds
         looks = () if slow else batch.lists
-        if looks and all(look.stale(self._night.world.now()) for look in looks):
+        now_ms, apart = self._night.world.now(), self._night.poll_seconds * 1000
+        if looks and all(look.stale(now_ms, apart) for look in looks):
             self._night.violated(f"{batch.name} claims a job, and its latest list is old: {', '.join(map(str, looks))}")
         pending = sum(batch.counts[state] for state in PENDING_STATES)
         others = min((look.others(batch.id) for look in looks), default=0)
@@ -241,14 +242,17 @@ class Oracle:
     def _unseen(self, batch: Batch, reference: Reference, earlier: Paid) -> bool:
         """Tell whether an earlier submission was late beyond what is promised, and in no list when it was sent again.
 
-        A job that was sent again does not go back to what shows up of the attempt before.
+        A job that was sent again does not go back to what shows up of the attempt before, nor does one whose recording
+        was touched since: nobody knows any more what that attempt was made of.
         """
         job, attempt = earlier.reference.job, earlier.reference.attempt
         again = [at for (each, number), at in batch.claims.items() if each == job and number > attempt]
         claimed = min([batch.claims[reference.job, reference.attempt], *again])
         settle = Settle(self._night.story.settle_s * 1000)
         settled = claimed - earlier.item.created >= settle.wait_ms + settle.apart_ms
-        return settled and self.overdue(earlier.item, [look for look in batch.looks if look[1] <= claimed])
+        ((first,),) = batch.rows("SELECT first_attempt FROM job WHERE id = ?", job)
+        looks = [look for look in batch.looks if look[1] <= claimed] if attempt >= int(str(first)) else []
+        return settled and self.overdue(earlier.item, looks)
 
     def overdue(self, item: Item, looks: Sequence[tuple[int, int]]) -> bool:
         """Tell whether an object was late beyond what is promised, and none of these looks at the service showed it.

@@ -16,11 +16,11 @@ from batcher.emulator.objects import File
 from batcher.emulator.rest_account import RestAccount
 from batcher.emulator.rest_objects import RestFile, RestJob
 from batcher.model import LIMITED, Limits, Load
-from batcher.policy import LOOK_LATE_MS, SURVEY_FRESH_MS
 from batcher.reference import parse
 from batcher.states import HELD_STATES, Event
 from batcher.store.table import Move
 from tests.simulation.life import WHO
+from tests.simulation.looks import fresh_ms
 from tests.simulation.weather import STALE_MS
 
 if TYPE_CHECKING:
@@ -90,8 +90,7 @@ class Quota:
         view.limits = Load(*map(max, zip(*(astuple(limits) for _, limits in view.told), strict=True)))
         view.claimed, view.list_began = now, self._went_by(batch, now)
         age, took = self._night.world.read() - batch.looked, batch.look_took
-        polite = self._night.poll_seconds + took + LOOK_LATE_MS / 1000
-        if age > max(SURVEY_FRESH_MS / 1000, 2 * took, polite) + (MOMENT_MS + self._ago) / 1000:
+        if age * 1000 > fresh_ms(took * 1000, self._night.poll_seconds * 1000) + MOMENT_MS + self._ago:
             self._wrong(f"{batch.name} claims by a list of {age:.0f} s ago")
 
     def _went_by(self, batch: "Batch", now: int) -> float:
