@@ -154,6 +154,7 @@ MUTANTS = (
         "batcher/policy.py",
         "        return self.began is not None and now - self.began <= self.fresh_ms\n",
         "        return self.known\n",
+        nights=25,
     ),
     Mutant(
         "touches what is not ours",
@@ -170,7 +171,7 @@ MUTANTS = (
         "    shared = _compare_shared(ledger, candidates)\n",
         "    shared = set[int]()\n",
         kinds=("twins",),
-        nights=12,
+        nights=50,
     ),
     Mutant(
         "does not ask at the seal whether the audio is known",
@@ -181,10 +182,10 @@ MUTANTS = (
         nights=50,
     ),
     Mutant(
-        "keeps a job sealed that goes once more",
+        "takes what it has deleted for the next attempt's",
         "batcher/stages/collect.py",
-        '"remote": None, "sealed_at": None, ',
-        '"remote": None, ',
+        '{"remote": None, "sealed_at": None, "first_attempt": job.attempt + 1}',
+        '{"remote": None}',
         kinds=("hindsight",),
         nights=50,
     ),
@@ -261,6 +262,7 @@ MUTANTS = (
         "batcher/judgement.py",
         "    return remote.id == job.remote or remote.reference == job.reference\n",
         "    return True\n",
+        nights=25,
     ),
     Mutant(
         "keeps a transcript under any audio of the same options",
@@ -297,7 +299,7 @@ MUTANTS = (
         "        self.sound = self.sound and not (self.pages > 1 and crossed)\n",
         "",
         kinds=("torn",),
-        nights=50,
+        nights=100,
     ),
     Mutant(
         "does not hold a list of several pages against the service's count",

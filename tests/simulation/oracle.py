@@ -90,6 +90,8 @@ class Oracle:
             self._claimed(batch)
         if move.event is Event.ADOPTED:
             self._adopted(batch, move)
+        elif move.event is Event.VANISHED:
+            self._vanished(batch, move)
         if move.event is Event.ANSWER_LOST and batch.life is not None:
             batch.life.doubt()
         if move.event in (Event.CLEARED, Event.FORGIVEN):
@@ -106,6 +108,14 @@ class Oracle:
         self.recovered += 1
         if batch.rows("SELECT 1 FROM extra JOIN job USING (reference) WHERE job.id = ?", move.job):
             self._night.violated(f"job {move.job} has adopted what is to be deleted")
+
+    def _vanished(self, batch: Batch, move: Move) -> None:
+        """Hold what a job takes for gone against what is there: no two lists in a row miss what is."""
+        ((text,),) = batch.rows("SELECT reference FROM job WHERE id = ?", move.job)
+        reference = parse(str(text))
+        paid = self._by_attempt.get((batch.id, move.job, reference.attempt)) if reference else None
+        if paid is not None and not (paid.deleted or paid.vanished):
+            self._night.violated(f"job {move.job} takes {reference} for gone, which is there")
 
     def _cleared(self, batch: Batch, move: Move) -> None:
         """Hold a job that claims to have nothing at the service any more against what is there."""
@@ -230,7 +240,8 @@ class Oracle:
         """
         job, attempt = paid.reference.job, paid.reference.attempt
         rows = batch.rows("SELECT id, event, attempt FROM history WHERE job = ? ORDER BY id", job)
-        sealed = max(int(str(number)) for number, event, of in rows if (event, of) == (Event.SEAL, attempt))
+        seals = (int(str(number)) for number, event, of in rows if (event, of) == (Event.SEAL, attempt))
+        sealed = max(seals, default=0)
         after = {(event, of) for number, event, of in rows if int(str(number)) > sealed}
         events = {event for event, _ in after}
         if paid.vanished and after.isdisjoint({(Event.ACCEPTED, attempt), (Event.ADOPTED, attempt)}):

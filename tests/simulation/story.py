@@ -58,7 +58,7 @@ GRPC_ONLY = ("torsos",)
 #: What may go wrong without a call that fails, an object that is deleted twice, or a refusal.
 HARMLESS = ("files", "failures", "twins", "requests", "sluggish", "narrow")
 #: What changes lists behind batcher's back: a page that is lost would not always show in the service's count.
-BLURRING = ("strangers", "retention", "late", "overdue", "straggler", "hindsight", "lists")
+BLURRING = ("strangers", "restless", "retention", "late", "overdue", "straggler", "hindsight", "lists")
 #: What takes the one place that a restless client leaves free.
 CROWDING = ("narrow", "straggler", "strangers", "siblings", "quota", "quota unannounced")
 REST_SHARE = 0.4  #: of the nights
