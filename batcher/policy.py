@@ -21,6 +21,8 @@ BACKOFF_CAP_MS = 15 * 60_000
 SURVEY_FRESH_MS = 30_000
 #: The next one may be so much later than politeness asks for.
 LOOK_LATE_MS = 10_000
+#: However long it took: while the machine slept in the middle of a listing, others went on.
+SURVEY_FRESH_LONGEST_MS = 600_000
 
 #: Refusals for quota within this time are one refusal; each halves our share, down to the smallest.
 REFUSALS_COUNT_ONCE_MS = 10_000
@@ -144,7 +146,8 @@ class Headroom:
         self.judging, self.version = False, self.version + 1
         if not complete and not self.known:
             return
-        self.fresh_ms = max(SURVEY_FRESH_MS, 2 * took, self.looks_apart_ms + took + LOOK_LATE_MS)
+        polite = max(2 * took, self.looks_apart_ms + took + LOOK_LATE_MS)
+        self.fresh_ms = max(SURVEY_FRESH_MS, min(polite, SURVEY_FRESH_LONGEST_MS))
         seen = judgement.foreign
         if complete:
             self._grow(seen)

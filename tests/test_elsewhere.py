@@ -125,7 +125,7 @@ def test_only_a_complete_look_late_enough_that_shows_nothing_of_ours_settles_it(
         began = bench.now + later
         survey = Survey((audio,) if shown else (), complete)
         scene = Scene(BATCH, bench.batch.session, survey, began, began, Settle(60_000))
-        bench.do(lambda ledger: _apply(ledger, scene, scene.settle.apart_ms))
+        bench.do(lambda ledger: _apply(ledger, scene))
         assert bench.rows("SELECT loose_at = 0 FROM batch") == [(settled,)]
 
 

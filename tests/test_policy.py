@@ -21,6 +21,7 @@ from batcher.policy import (
     SHARE_HELD_MS,
     SHARE_RECOVERS_MS,
     SMALLEST_SHARE,
+    SURVEY_FRESH_LONGEST_MS,
     SURVEY_FRESH_MS,
     Headroom,
     Refusals,
@@ -143,6 +144,14 @@ def test_a_listing_stays_young_until_politeness_allows_the_next() -> None:
     headroom.observe(seen(0), NOW, took=1_000)
     assert headroom.room(NOW + 51_000 + LOOK_LATE_MS).pending == 100
     assert headroom.room(NOW + 51_001 + LOOK_LATE_MS) == NOTHING
+
+
+def test_a_list_in_whose_middle_the_machine_slept_is_not_gone_by_for_hours() -> None:
+    """It took eight hours by the clock; others went on meanwhile."""
+    headroom = Headroom(Limits(100, 2000))
+    headroom.observe(seen(0), NOW, took=8 * 3_600_000)
+    assert headroom.room(NOW + SURVEY_FRESH_LONGEST_MS).pending == 100
+    assert headroom.room(NOW + SURVEY_FRESH_LONGEST_MS + 1) == NOTHING
 
 
 @given(

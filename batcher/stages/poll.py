@@ -88,8 +88,7 @@ class Poll:
         plan, batch = context.plan, context.batch
         scene = Scene(batch.id, batch.session, seen, began, began, plan.settle, plan.patience, plan.max_failures)
         context.headroom.judge()
-        lingers = plan.settle.apart_ms if context.service.bare_uploads else 0
-        judgement, outlook = await context.table.transact(partial(_apply, scene=scene, lingers=lingers))
+        judgement, outlook = await context.table.transact(partial(_apply, scene=scene))
         reach("survey-applied")
         self._learn(judgement, scene)
         if self._over(judgement, outlook, began, complete=seen.complete):
@@ -169,7 +168,7 @@ class Poll:
             return not judgement.findings and not outlook.collecting and not outlook.unsettled
         if outlook.unfinished or judgement.ours or context.deferred:
             return False
-        context.lingering = context.service.bare_uploads and began < outlook.loose
+        context.lingering = began < outlook.loose
         return not context.lingering
 
     async def _finish(self) -> None:
@@ -235,11 +234,11 @@ class Poll:
         return since_look + max(0.0, (moment - self._context.clock.now()) / 1000)
 
 
-def _apply(ledger: Ledger, scene: Scene, lingers: int) -> tuple[Judgement, Outlook]:
-    """Apply a look. One that shows nothing of ours settles what uploads left that ended `lingers` ms before, or earlier."""
+def _apply(ledger: Ledger, scene: Scene) -> tuple[Judgement, Outlook]:
+    """Apply a look. One that shows nothing of ours, long enough after an upload was cut short, settles what that left."""
     judgement = survey.apply_survey(ledger, scene)
     if scene.survey.complete and not judgement.ours:
-        settle_loose(ledger, scene.began - lingers)
+        settle_loose(ledger, scene.began - scene.settle.apart_ms)
     return judgement, look_out(ledger, scene.settle)
 
 

@@ -279,14 +279,15 @@ class _Sending:
         """Move the job to where nothing counts for this attempt any more, though it may have left something behind.
 
         That is audio that nothing uses (REST), or an upload cut short that the service keeps as failed (gRPC): it takes
-        room, so a new list has to show it before anything else is claimed.
+        room, so a new list has to show it before anything else is claimed, and before the run ends.
         """
         context = self._context
-        if self._loose or not context.service.bare_uploads:
+        loose = self._loose or not context.service.bare_uploads
+        if loose:
             context.headroom.doubt(context.clock.now())
 
         def leave(ledger: Ledger) -> bool:
-            if self._loose:
+            if loose:
                 jobs.mark_loose(ledger)
             return work(ledger)
 

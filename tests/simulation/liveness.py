@@ -61,7 +61,10 @@ class Watch:
 
     def _look_for_unused(self, batch: Batch, life: Life, context: Context) -> None:
         """Notice an engine that knows of room and does not use it, though it may send others."""
-        if not self._fits(batch, context.headroom.room(context.clock.now())):
+        headroom, now = context.headroom, context.clock.now()
+        if headroom._share(now) < 1 or not self._fits(
+            batch, headroom.room(now)
+        ):  # a share that recovers grows all the time
             self._unused.pop(life, None)
             return
         self._unused[life] = self._unused.get(life, 0) + 1

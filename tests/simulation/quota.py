@@ -62,7 +62,7 @@ class Quota:
         self.explained: Counter[str] = Counter()  #: counts beyond a limit and refusals, by the fact
         self._night = night
         self._views: dict[str, View] = {}
-        stale = STALE_MS if "lists" in night.story.kinds else 0
+        stale = STALE_MS if {"lists", "hindsight"} & set(night.story.kinds) else 0
         self._behind = night.list_lag_ms + stale  #: how much older than its beginning what a list shows may be
         #: How long ago what is heard of now may have been decided: a slow disk makes everybody wait.
         self._ago = SLOW_MS if "sluggish" in night.story.kinds else 0
