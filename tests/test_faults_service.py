@@ -13,7 +13,7 @@ import pytest
 
 from batcher.clock import Dice, Origin
 from batcher.emulator.faults import Fault, Trouble
-from batcher.emulator.knobs import NoEof, RestKnobs
+from batcher.emulator.knobs import RestKnobs
 from batcher.emulator.objects import Item
 from batcher.emulator.tally import Call
 from batcher.engine import Engine
@@ -149,17 +149,6 @@ def test_an_attempt_that_may_still_arrive_keeps_its_place_when_an_earlier_one_sh
     assert bed.run() is None
     assert bed.wrong() == []
     assert (bed.rest if api == "rest" else bed.account).tally.quota_refusals == 0
-
-
-def test_an_upload_cut_short_that_lists_show_late_is_not_left_behind(folder: Path) -> None:
-    """Its recording is sent again and done before any list shows what the first upload left."""
-    bed = a_bed(folder, 1_000_000, api="grpc", list_lag_ms=15_000, no_eof=NoEof.FAILED, queue_ms=100)
-    cuts = [Fault(Trouble.CUT, cut_after=300_000)]
-    bed.trouble = lambda call: cuts.pop() if call is Call.SUBMIT and cuts else None
-    assert bed.run() is None
-    assert bed.events("000.wav").count("postponed") == 1
-    assert bed.account.files == []
-    assert bed.wrong() == []
 
 
 @pytest.mark.parametrize("api", APIS)
