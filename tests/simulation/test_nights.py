@@ -76,6 +76,7 @@ REGRESSIONS = [
         settle_s=120,
         second=5,
     ),
+    Story(8001777, 15, Limits(1, 1), ("lists", "files", "torsos", "twins"), settle_s=120),
 ]
 
 
