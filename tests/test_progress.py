@@ -143,6 +143,8 @@ def test_the_upload_rate_is_that_of_the_latest_seconds() -> None:
             "one last look: audio of an upload that failed may still show up at the service",
         ),
         (counts(sealed=2), {"draining": True}, "for 2 answers to what was sent, then it stops"),
+        (counts(sealed=1), {"draining": True}, "for 1 answer to what was sent, then it stops"),
+        (counts(done=1), {"draining": True}, ""),
     ],
 )
 def test_the_reason_for_waiting_is_the_one_that_holds(found: Counts, changed: dict[str, object], reason: str) -> None:

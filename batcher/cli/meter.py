@@ -3,6 +3,7 @@
 from collections import Counter, deque
 from dataclasses import dataclass
 
+from batcher.cli import words
 from batcher.cli.quotas import why_full
 from batcher.engine import Pulse
 from batcher.states import Event, State
@@ -133,7 +134,8 @@ def why_waiting(counts: Counts, pulse: Pulse | None) -> str:
     if pulse is None:
         return "starting"
     if pulse.draining:
-        return f"for {counts.of([State.SEALED]).jobs} answers to what was sent, then it stops"
+        sealed = counts.of([State.SEALED]).jobs
+        return f"for {words.count(sealed, 'answer')} to what was sent, then it stops" if sealed else ""
     if not pulse.reachable:
         what = "does not list what it holds" if pulse.heard else "does not answer"
         return f"the service {what}{_because(pulse.trouble)}"
@@ -155,7 +157,8 @@ def _why_not_over(counts: Counts, pulse: Pulse) -> str:
         return "one last look: audio of an upload that failed may still show up at the service"
     lost = counts.of([State.UNCERTAIN]).jobs
     if lost and lost == counts.unfinished.jobs:
-        return f"{lost} answers were lost; looking at the service before sending again"
+        verb = "was" if lost == 1 else "were"
+        return f"{words.count(lost, 'answer')} {verb} lost; looking at the service before sending again"
     return ""
 
 
