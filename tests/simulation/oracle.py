@@ -253,8 +253,8 @@ class Oracle:
     def _unseen(self, batch: Batch, reference: Reference, earlier: Paid) -> bool:
         """Tell whether an earlier submission was late beyond what is promised, and in no list when it was sent again.
 
-        A job that was sent again does not go back to what shows up of the attempt before, nor does one whose recording
-        was touched since: nobody knows any more what that attempt was made of.
+        A job that was sent again does not go back to what shows up of the attempt before. Nor does one whose recording
+        was touched since: nobody knows any more what that attempt was made of; nor one that was given up meanwhile.
         """
         job, attempt = earlier.reference.job, earlier.reference.attempt
         again = [at for (each, number), at in batch.claims.items() if each == job and number > attempt]
@@ -262,7 +262,8 @@ class Oracle:
         settle = Settle(self._night.story.settle_s * 1000)
         settled = claimed - earlier.item.created >= settle.wait_ms + settle.apart_ms
         ((first,),) = batch.rows("SELECT first_attempt FROM job WHERE id = ?", job)
-        looks = [look for look in batch.looks if look[1] <= claimed] if attempt >= int(str(first)) else []
+        taken_up = attempt >= int(str(first)) and batch.states.get(job) is not State.CANCELLED
+        looks = [look for look in batch.looks if look[1] <= claimed] if taken_up else []
         return settled and self.overdue(earlier.item, looks)
 
     def overdue(self, item: Item, looks: Sequence[tuple[int, int]]) -> bool:
