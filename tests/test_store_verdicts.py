@@ -57,9 +57,20 @@ def look_at(bench: Bench, name: str, content: bytes = AUDIO) -> Job:
     return bench.examine(bench.at(name), content)
 
 
-def retry(bench: Bench, job: Job) -> int:
-    """Ask for a job once more, as a person does."""
-    return bench.do(lambda ledger: apply_request(ledger, Request("retry", [job.id])))
+def retry(bench: Bench, *wanted: Job) -> int:
+    """Ask for jobs once more, as a person does."""
+    return bench.do(lambda ledger: apply_request(ledger, Request("retry", [job.id for job in wanted])))
+
+
+def cancel(bench: Bench, job: Job) -> int:
+    """Give a job up, as a person does."""
+    return bench.do(lambda ledger: apply_request(ledger, Request("cancel", [job.id])))
+
+
+def copy(bench: Bench, name: str) -> Job:
+    """Find a copy of the audio, and look into it."""
+    bench.scan(found(name))
+    return look_at(bench, name)
 
 
 @pytest.mark.parametrize("act", ["touched", "copied"])
@@ -192,16 +203,78 @@ def test_a_twin_of_what_was_given_up_ends_with_it(bench: Bench) -> None:
     assert look_at(bench, "b").state is State.CANCELLED
 
 
-def test_a_wish_of_a_person_takes_the_verdict_back(bench: Bench) -> None:
+def test_a_wish_of_a_person_passes_the_verdict(bench: Bench) -> None:
     """Of any of its names: that one is sent, the others wait for it."""
     failed(bench)
-    bench.scan(found("b"))
-    copy = look_at(bench, "b")
-    assert retry(bench, copy) == 1
-    assert verdict(bench) is None
+    b = copy(bench, "b")
+    assert retry(bench, b) == 1
     assert look_at(bench, "b").state is State.WAITING
     bench.scan(found("a", mtime_ns=2))
-    assert look_at(bench, "a").twin_of == copy.id
+    assert look_at(bench, "a").twin_of == b.id
+
+
+def test_a_wish_that_is_taken_back_sends_nothing(bench: Bench) -> None:
+    """Tried again and then given up: neither that name nor another one is sent."""
+    failed(bench)
+    b = copy(bench, "b")
+    retry(bench, b)
+    cancel(bench, b)
+    assert copy(bench, "c").state is State.FAILED
+    bench.scan(found("b", mtime_ns=2))
+    assert look_at(bench, "b").state is State.FAILED
+
+
+def test_a_wish_for_a_name_whose_file_is_gone_sends_no_other_name(bench: Bench) -> None:
+    """It fails, and nothing else was asked for."""
+    failed(bench)
+    retry(bench, bench.at("a"))
+    bench.fire(bench.at("a"), Event.UNREADABLE, cause=Cause.SOURCE)
+    assert copy(bench, "b").state is State.FAILED
+
+
+def test_a_wish_holds_until_the_job_is_accepted(bench: Bench) -> None:
+    """What is touched before the next run is meant all the same; when it has failed once more, it is over."""
+    failed(bench)
+    bench.now += 1
+    retry(bench, bench.at("a"))
+    bench.scan(found("a", mtime_ns=2))
+    job = bench.bring(look_at(bench, "a"), State.SUBMITTED)
+    end(bench, job, "still too noisy", Event.SERVICE_FAILED, Event.CLEARED, cause=Cause.SERVICE)
+    assert "still too noisy" in str(copy(bench, "b").reason)
+    bench.scan(found("a", mtime_ns=3))
+    assert look_at(bench, "a").state is State.FAILED
+
+
+def test_a_wish_is_fulfilled_when_another_name_was_sent_for_it(bench: Bench) -> None:
+    """Both were asked for and one was sent; given up at the service it is not sent as the other."""
+    failed(bench)
+    bench.now += 1
+    retry(bench, copy(bench, "b"), bench.at("a"))
+    carrier = bench.bring(look_at(bench, "a"), State.SUBMITTED)
+    assert look_at(bench, "b").twin_of == carrier.id
+    end(bench, carrier, "cancelled on request", Event.CANCEL, Event.CLEARED)
+    assert look_at(bench, "b").state is State.CANCELLED
+
+
+@pytest.mark.parametrize("way", ["fetched", "shared", "recognised"])
+def test_a_wish_is_fulfilled_by_a_transcript(bench: Bench, way: str) -> None:
+    """Its own, that of its carrier, or one that was there already."""
+    failed(bench)
+    retry(bench, bench.at("a"))
+    job = look_at(bench, "a")
+    if way == "recognised":
+        retry(bench, end(bench, job, "given up", Event.CANCEL))
+    elif way == "shared":
+        retry(bench, copy(bench, "b"))
+    carrier = bench.bring(job if way != "recognised" else submitted(bench, "c"), State.COMPLETED)
+    assert bench.do(lambda ledger: keep(ledger, carrier, "rest", WORDS, b"packed"))
+    name = "b" if way == "shared" else "a"
+    if way == "recognised":
+        look_at(bench, name)
+    assert (bench.at(name).state, bench.at(name).asked) == (
+        State.STORED if way == "fetched" else State.RENDERING,
+        False,
+    )
 
 
 def test_what_a_scan_tries_again_by_itself_takes_no_verdict_back(bench: Bench) -> None:

@@ -223,7 +223,7 @@ def is_known(ledger: Ledger, job: Job, digest: bytes) -> bool:
     key = {"digest": digest, "options": job.options, "id": job.id}
     if ledger.rows(_TRANSCRIPT, (digest, job.options)) or ledger.rows(_CARRIER, key):
         return True
-    return verdicts.find(ledger, digest, job.options) is not None
+    return verdicts.on(ledger, job, digest) is not None
 
 
 def _admit_by_content(ledger: Ledger, job: Job, digest: bytes, facts: dict[str, object]) -> None:
@@ -234,10 +234,11 @@ def _admit_by_content(ledger: Ledger, job: Job, digest: bytes, facts: dict[str, 
     transcript = ledger.rows(_TRANSCRIPT, (digest, job.options))
     carrier = ledger.rows(_CARRIER, key)
     if transcript:
-        jobs.fire(ledger, job.id, State.NEW, Event.RECOGNISED, None, facts | {"transcript": transcript[0][0]})
+        known = {"transcript": transcript[0][0], "asked": 0}
+        jobs.fire(ledger, job.id, State.NEW, Event.RECOGNISED, None, facts | known)
     elif carrier:
         jobs.fire(ledger, job.id, State.NEW, Event.TWINNED, None, facts | {"twin_of": carrier[0][0]})
-    elif verdict := verdicts.find(ledger, digest, job.options):
+    elif verdict := verdicts.on(ledger, job, digest):
         _end_as_before(ledger, job, verdict, facts)
     elif ledger.rows(_UNREAD_SIBLING, key):
         jobs.defer(ledger, job, ledger.now + LOOK_AGAIN_MS, 0, "another recording of this size is being sent")

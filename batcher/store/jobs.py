@@ -14,6 +14,8 @@ COLUMNS = ", ".join(field.name for field in fields(Job))
 
 Facts = Mapping[str, object]
 NO_FACTS: Facts = {}
+#: What is set when a job is given up: what it failed for, if it did, was no verdict yet, and nobody asks for it any more.
+GIVE_UP: Facts = {"twin_of": None, "cause": None, "asked": 0}
 
 #: Columns that a transition may set beside the state.
 _FACTS = frozenset(field.name for field in fields(Job)) - {
@@ -30,6 +32,7 @@ def to_job(row: Iterable[object]) -> Job:
     object.__setattr__(job, "compare", bool(job.compare))
     object.__setattr__(job, "convert", bool(job.convert))
     object.__setattr__(job, "cancel_wanted", bool(job.cancel_wanted))
+    object.__setattr__(job, "asked", bool(job.asked))
     return job
 
 
@@ -147,7 +150,7 @@ def fire(
         verdicts.keep(ledger, job_id)
         _part(ledger, job_id, cause, detail)
     if cancel_wanted and accepts(target, Event.CANCEL):
-        fire(ledger, job_id, target, Event.CANCEL, "cancelled on request", {"twin_of": None})
+        fire(ledger, job_id, target, Event.CANCEL, "cancelled on request", GIVE_UP)
     return True
 
 
@@ -171,7 +174,7 @@ _TWINS = f"SELECT {COLUMNS} FROM job WHERE twin_of = ?"  # noqa: S608
 def _share(ledger: Ledger, carrier: int, transcript: int | None) -> None:
     """Give the twins of a job the transcript that was just committed."""
     for twin in _twins(ledger, carrier):
-        facts = {"transcript": transcript, "twin_of": None, "not_before": 0}
+        facts = {"transcript": transcript, "twin_of": None, "not_before": 0, "asked": 0}
         fire(ledger, twin.id, State.TWIN, Event.SHARED, None, facts)
 
 

@@ -25,7 +25,7 @@ PAGE = 1_000  #: jobs read at a time
 MOST_GROUPED = 5_000
 _BUSY_SECONDS = 5.0
 _NAMES = [column.name for column in fields(Job)]
-_BOOLEANS = ("compare", "cancel_wanted", "convert")
+_BOOLEANS = ("compare", "cancel_wanted", "convert", "asked")
 _COLUMNS = ", ".join(_NAMES)
 
 

@@ -320,8 +320,8 @@ MUTANTS = (
     Mutant(
         "sends again under another name or time what the service has failed",
         "batcher/store/admission.py",
-        "    elif verdict := verdicts.find(ledger, digest, job.options):\n",
-        "    elif (verdict := verdicts.find(ledger, digest, job.options)) and job.id < 0:\n",
+        "    elif verdict := verdicts.on(ledger, job, digest):\n",
+        "    elif (verdict := verdicts.on(ledger, job, digest)) and job.id < 0:\n",
         kinds=("files", "failures", "twins"),
         nights=25,
     ),
