@@ -194,7 +194,8 @@ def _twins(ledger: Ledger, carrier: int) -> list[Job]:
 def start_over(ledger: Ledger, job: Job, event: Event, detail: str | None = None, facts: Facts = NO_FACTS) -> bool:
     """Send a job back to the start of its life; its content is looked at before anything is sent.
 
-    That somebody wants it cancelled holds on: only whoever asks for it again takes that back.
+    That somebody wants it cancelled holds on where only batcher tries again. It was wanted of what is there no more when
+    the recording has changed.
     """
     fresh: dict[str, object] = {
         "not_before": 0,
@@ -212,6 +213,8 @@ def start_over(ledger: Ledger, job: Job, event: Event, detail: str | None = None
         "absent_at": None,
         "first_attempt": job.attempt + 1,
     }
+    if event is Event.CHANGED:
+        fresh["cancel_wanted"] = 0
     return fire(ledger, job.id, job.state, event, detail, fresh | dict(facts))
 
 
