@@ -18,6 +18,7 @@ from tests.store_bench import OPTIONS, OTHER_OPTIONS, WORDS, Bench, digest_of, f
 
 AUDIO = b"audio"
 VERDICTS = 7  #: the migration that brought them
+FIRST_ATTEMPTS = 8  #: the one that tells which attempts were made of what a job is about
 
 
 @pytest.fixture
@@ -317,16 +318,33 @@ def test_a_table_of_before_knows_what_had_ended_so_already() -> None:
         ended(9, State.FAILED, cause="service", remote="r9"),
     ]
     with closing(sqlite3.connect(":memory:")) as conn:
-        for number, script in migrations():
-            if number == VERDICTS:
-                conn.execute("INSERT INTO option_set VALUES ('o', '{}')")
-                conn.execute("INSERT INTO transcript VALUES (1, x'39', 'o', 'rest', 'r', 'r9', 1, 1, x'00')")
-                for row in rows:
-                    conn.execute(row)
-            conn.executescript(script)
+        bring_up(conn, VERDICTS, rows)
         kept = conn.execute("SELECT digest, state, cause, reason, accepted FROM verdict").fetchall()
     assert kept == [
         (b"1", "failed", "service", "noisy", 7),
         (b"3", "failed", "vanished", "gone", 3),
         (b"4", "cancelled", None, "on request", 4),
     ]
+
+
+def bring_up(conn: sqlite3.Connection, to: int, rows: list[str]) -> None:
+    """Bring a table to the present schema with some jobs of the version before `to`, one of which has a transcript."""
+    for number, script in migrations():
+        if number == to:
+            conn.execute("INSERT INTO option_set VALUES ('o', '{}')")
+            conn.execute("INSERT INTO transcript VALUES (1, x'39', 'o', 'rest', 'r', 'r9', 1, 1, x'00')")
+            for row in rows:
+                conn.execute(row)
+        conn.executescript(script)
+
+
+def test_a_table_of_before_takes_up_nothing_that_was_made_before_a_second_chance() -> None:
+    """What the service failed the first time has been deleted, or is to be."""
+    rows = [
+        ended(1, State.WAITING, attempt=3),
+        ended(2, State.WAITING, attempt=3, forgiven=1),
+        ended(3, State.UNCERTAIN, attempt=3, convert=1, reference="r"),
+    ]
+    with closing(sqlite3.connect(":memory:")) as conn:
+        bring_up(conn, FIRST_ATTEMPTS, rows)
+        assert conn.execute("SELECT first_attempt FROM job ORDER BY id").fetchall() == [(1,), (4,), (3,)]
