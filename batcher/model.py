@@ -221,6 +221,7 @@ class Cause(StrEnum):
     SERVICE = "service"  #: the service accepted it and failed
     VANISHED = "vanished"  #: the service lost it, or somebody deleted it there
     INTERNAL = "internal"  #: batcher itself failed on it, again and again; the log has the details
+    GIVEN_UP = "given_up"  #: cancelled because the same audio was, after the service had accepted it
     OUTPUT = "output"  #: the transcript is safe in the table, its file cannot be written
 
 

@@ -87,6 +87,12 @@ def test_what_the_service_failed_ends_so_again(bench: Bench, act: str) -> None:
     assert bench.history(job)[-1] == ("new", "failed_before", "failed")
 
 
+def test_a_reason_that_is_a_sentence_is_no_sentence_within_another(bench: Bench) -> None:
+    """Its full stop is left out."""
+    end(bench, submitted(bench), "It is noisy.", Event.SERVICE_FAILED, Event.CLEARED, cause=Cause.SERVICE)
+    assert str(copy(bench, "b").reason).endswith("before: It is noisy; `batcher retry` sends it again")
+
+
 def test_it_says_the_same_however_often_it_is_touched(bench: Bench) -> None:
     """One that ended by a verdict adds nothing to it."""
     failed(bench)
@@ -292,6 +298,30 @@ def test_a_verdict_does_not_outlive_the_transcript(bench: Bench) -> None:
     other = bench.bring(submitted(bench, "b"), State.COMPLETED)
     assert bench.do(lambda ledger: keep(ledger, other, "rest", WORDS, b"packed"))
     assert verdict(bench) is None
+
+
+def test_other_names_are_done_with_the_transcript(bench: Bench) -> None:
+    """They had ended for what became of the audio; one that somebody has given up itself stays so."""
+    failed(bench)
+    b, _, d = (copy(bench, name) for name in "bcd")
+    retry(bench, b, d)
+    look_at(bench, "b")
+    cancel(bench, look_at(bench, "d"))
+    bench.fire(bench.new("e", 7), Event.UNREADABLE, cause=Cause.SOURCE)
+    carrier = bench.bring(bench.job(b.id), State.COMPLETED)
+    assert bench.do(lambda ledger: keep(ledger, carrier, "rest", WORDS, b"packed"))
+    assert [bench.at(name).state for name in "acde"] == [State.NEW, State.NEW, State.CANCELLED, State.FAILED]
+    assert [look_at(bench, name).state for name in "ac"] == [State.RENDERING] * 2
+
+
+def test_what_was_cancelled_with_another_name_is_done_with_the_transcript(bench: Bench) -> None:
+    """The one that was given up itself stays so."""
+    end(bench, submitted(bench), "cancelled on request", Event.CANCEL, Event.CLEARED)
+    retry(bench, copy(bench, "b"))
+    assert copy(bench, "c").cause == Cause.GIVEN_UP
+    carrier = bench.bring(look_at(bench, "b"), State.COMPLETED)
+    assert bench.do(lambda ledger: keep(ledger, carrier, "rest", WORDS, b"packed"))
+    assert [bench.at(name).state for name in "ac"] == [State.CANCELLED, State.NEW]
 
 
 def ended(number: int, state: State, **columns: object) -> str:

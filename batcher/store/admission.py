@@ -248,8 +248,9 @@ def _admit_by_content(ledger: Ledger, job: Job, digest: bytes, facts: dict[str, 
 
 def _end_as_before(ledger: Ledger, job: Job, verdict: Verdict, facts: dict[str, object]) -> None:
     """End a job as the one ended that had sent the same audio: sending it again, and paying again, is a person's wish."""
-    event = Event.CANCEL if verdict.state is State.CANCELLED else Event.FAILED_BEFORE
-    known = {"cause": verdict.cause, "sealed_at": verdict.accepted}
+    given_up = verdict.state is State.CANCELLED
+    event = Event.CANCEL if given_up else Event.FAILED_BEFORE
+    known = {"cause": Cause.GIVEN_UP if given_up else verdict.cause, "sealed_at": verdict.accepted}
     jobs.fire(ledger, job.id, State.NEW, event, verdict.words, facts | known)
 
 

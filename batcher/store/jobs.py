@@ -187,6 +187,18 @@ def _part(ledger: Ledger, carrier: int, cause: str | None, reason: str | None) -
             start_over(ledger, twin, Event.RELEASED)
 
 
+_CONDEMNED = f"""
+    SELECT {COLUMNS} FROM job WHERE digest = ? AND options = ? AND (state = 'cancelled' AND cause = 'given_up'
+        OR state = 'failed' AND cause IN (SELECT value FROM json_each(?))) ORDER BY id
+"""  # noqa: S608
+
+
+def pardon(ledger: Ledger, job: Job) -> None:
+    """Start over what ended for what became of its audio, now that the audio has a transcript, which costs nothing."""
+    for ended in map(to_job, ledger.rows(_CONDEMNED, (job.digest, job.options, json_array(_SHARED_CAUSES)))):
+        start_over(ledger, ended, Event.RETRY, "the same audio has a transcript by now")
+
+
 def _twins(ledger: Ledger, carrier: int) -> list[Job]:
     return [to_job(row) for row in ledger.rows(_TWINS, (carrier,))]
 

@@ -45,7 +45,8 @@ class Verdict:
             what = "this very audio was given up after the service had accepted it"
         else:
             verb = "lost" if self.cause == Cause.VANISHED else "failed"
-            what = f"the service has {verb} this very audio before: {self.reason or 'no reason is known'}"
+            reason = (self.reason or "no reason is known").removesuffix(".")
+            what = f"the service has {verb} this very audio before: {reason}"
         return f"{what}; `batcher retry` sends it again"
 
 
