@@ -269,7 +269,9 @@ class Job:
     stuck_at: int | None  #: when it had been where it is for too long
     files: int  #: how many files it occupies at the service while it is there; reckoned by the table
     bytes: int  #: at most so many bytes of them; reckoned by the table
-    asked: bool = False  #: a person wants it sent whatever became of the same audio before, and it was not accepted since
+    asked: bool = (
+        False  #: a person wants it sent whatever became of the same audio before, and it was not accepted since
+    )
 
     @property
     def url(self) -> str:
