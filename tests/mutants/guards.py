@@ -423,8 +423,8 @@ MUTANTS = (
     Mutant(
         "gives a twin any transcript there is",
         "batcher/store/jobs.py",
-        '        facts = {"transcript": transcript, "twin_of": None, "not_before": 0}\n',
-        '        facts = {"transcript": 1, "twin_of": None, "not_before": 0}\n',
+        '        facts = {"transcript": transcript, "twin_of": None, "not_before": 0, "asked": 0}\n',
+        '        facts = {"transcript": 1, "twin_of": None, "not_before": 0, "asked": 0}\n',
     ),
     Mutant(
         "seals only after the service has answered (gRPC)",
