@@ -251,12 +251,14 @@ class Job:
     convert: bool  #: the service could not decode it: it is sent as FLAC
     remedy: str | None  #: what may help after the service failed it, a `Remedy`
     digest: bytes | None  #: SHA-256 of the content, once known
+    earlier: bytes | None  #: that of its latest attempt, where the recording was found changed after that
     duration_ms: int | None
     reference: str | None  #: of the latest attempt
     remote: str | None  #: id at the service of the latest attempt
     compare: bool  #: another recording has its size: the content must be known before it is admitted
     twin_of: int | None
     cancel_wanted: bool
+    asked: bool  #: a person wants it sent whatever became of the same audio before, until it is accepted
     absent_at: int | None  #: when a complete list first did not show it
     transcript: int | None  #: id of the transcript it shares
     formats: str  #: formats that were ever written, comma separated
@@ -269,9 +271,6 @@ class Job:
     stuck_at: int | None  #: when it had been where it is for too long
     files: int  #: how many files it occupies at the service while it is there; reckoned by the table
     bytes: int  #: at most so many bytes of them; reckoned by the table
-    asked: bool = (
-        False  #: a person wants it sent whatever became of the same audio before, and it was not accepted since
-    )
 
     @property
     def url(self) -> str:

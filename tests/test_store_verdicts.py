@@ -112,6 +112,28 @@ def test_what_the_service_lost_ends_so_again(bench: Bench) -> None:
     assert str(job.reason).startswith("the service has lost this very audio before: gone; ")
 
 
+@pytest.mark.parametrize(
+    "act", ["touched", "touched twice", "rewritten and back", "other options and back", "sent again"]
+)
+def test_what_was_lost_knows_what_it_had_sent(bench: Bench, act: str) -> None:
+    """It may show up again. Where anything else was sent since, or may be in its place, nothing is its own."""
+    end(bench, submitted(bench), "gone", Event.VANISHED, cause=Cause.VANISHED)
+    bench.scan(found("a", mtime_ns=2), options=OTHER_OPTIONS if "options" in act else OPTIONS)
+    if act == "touched twice":
+        bench.scan(found("a", mtime_ns=3))
+    elif act == "rewritten and back":
+        bench.bring(look_at(bench, "a", b"other"), State.UPLOADING)
+        bench.fire(bench.at("a"), Event.INTERRUPTED)
+    elif act == "sent again":
+        bench.bring(bench.at("a"), State.UPLOADING)
+        bench.fire(bench.at("a"), Event.POSTPONED)
+    if not act.startswith("touched"):
+        bench.scan(found("a", mtime_ns=4))
+    job = look_at(bench, "a")
+    assert (job.state, job.cause) == (State.FAILED, Cause.VANISHED)
+    assert (job.first_attempt <= job.attempt) is act.startswith("touched")
+
+
 def test_what_was_given_up_at_the_service_stays_given_up(bench: Bench) -> None:
     """It may have been billed; that it was touched is no wish to pay for it again."""
     end(bench, submitted(bench), "cancelled on request", Event.CANCEL, Event.CLEARED)
