@@ -249,6 +249,7 @@ def _judge_unheld(scene: Scene, job: Job, listed: list[RemoteObject], judgement:
     """Adopt what a job can use after all, and have everything else deleted."""
     if job.since >= scene.began:
         return  # it moved while the list was made: the next list tells
+    listed = [r for r in listed if not _may_be_own(job, r)]
     usable = sorted((r for r in listed if _adoptable(job, r)), key=lambda r: _worth(job, r))
     for remote in usable[:1]:
         reference = parse(remote.reference)
@@ -263,7 +264,7 @@ def _judge_unheld(scene: Scene, job: Job, listed: list[RemoteObject], judgement:
             "cause": None,
         }
         judgement.findings.append(Finding(job, Event.ADOPTED, "found at the service", facts))
-    judgement.extras += [r for r in listed if r not in usable[:1] and not _may_be_own(job, r)]
+    judgement.extras += [r for r in listed if r not in usable[:1]]
 
 
 def _may_be_own(job: Job, remote: RemoteObject) -> bool:
