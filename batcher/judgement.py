@@ -249,6 +249,7 @@ def _judge_unheld(scene: Scene, job: Job, listed: list[RemoteObject], judgement:
     """Adopt what a job can use after all, and have everything else deleted."""
     if job.since >= scene.began:
         return  # it moved while the list was made: the next list tells
+    listed = [r for r in listed if not _may_be_own(job, r)]
     usable = sorted((r for r in listed if _adoptable(job, r)), key=lambda r: _worth(job, r))
     for remote in usable[:1]:
         reference = parse(remote.reference)
@@ -264,6 +265,11 @@ def _judge_unheld(scene: Scene, job: Job, listed: list[RemoteObject], judgement:
         }
         judgement.findings.append(Finding(job, Event.ADOPTED, "found at the service", facts))
     judgement.extras += [r for r in listed if r not in usable[:1]]
+
+
+def _may_be_own(job: Job, remote: RemoteObject) -> bool:
+    """Tell what was made of a recording that was found changed: once it is read, it may only have been touched."""
+    return job.state is State.NEW and job.earlier is not None and remote.reference == job.reference
 
 
 def _adoptable(job: Job, remote: RemoteObject) -> bool:
@@ -284,6 +290,7 @@ def _adoptable(job: Job, remote: RemoteObject) -> bool:
 
 
 def _is_of_this_content(job: Job, reference: Reference) -> bool:
-    """Tell whether an attempt was made of what the job is about now."""
+    """Tell whether an attempt was made of what the job is about now, by its size and time or because it was read again."""
     mark = fingerprint(job.path, job.size, job.mtime_ns, job.options)
-    return reference.attempt >= job.first_attempt and reference.fingerprint == mark
+    touched = job.earlier is not None and job.earlier == job.digest and str(reference) == job.reference
+    return reference.attempt >= job.first_attempt and (reference.fingerprint == mark or touched)

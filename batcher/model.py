@@ -221,6 +221,7 @@ class Cause(StrEnum):
     SERVICE = "service"  #: the service accepted it and failed
     VANISHED = "vanished"  #: the service lost it, or somebody deleted it there
     INTERNAL = "internal"  #: batcher itself failed on it, again and again; the log has the details
+    GIVEN_UP = "given_up"  #: cancelled because the same audio was, after the service had accepted it
     OUTPUT = "output"  #: the transcript is safe in the table, its file cannot be written
 
 
@@ -250,12 +251,14 @@ class Job:
     convert: bool  #: the service could not decode it: it is sent as FLAC
     remedy: str | None  #: what may help after the service failed it, a `Remedy`
     digest: bytes | None  #: SHA-256 of the content, once known
+    earlier: bytes | None  #: that of its latest attempt, where the recording was found changed after that
     duration_ms: int | None
     reference: str | None  #: of the latest attempt
     remote: str | None  #: id at the service of the latest attempt
     compare: bool  #: another recording has its size: the content must be known before it is admitted
     twin_of: int | None
     cancel_wanted: bool
+    asked: bool  #: a person wants it sent whatever became of the same audio before, until it is accepted
     absent_at: int | None  #: when a complete list first did not show it
     transcript: int | None  #: id of the transcript it shares
     formats: str  #: formats that were ever written, comma separated

@@ -9,7 +9,7 @@ from batcher.errors import UsageError
 from batcher.model import Job
 from batcher.policy import second_chance
 from batcher.states import FACTS, Event, State, accepts
-from batcher.store import jobs, verdicts
+from batcher.store import jobs
 from batcher.store.table import Ledger
 
 Verb = Literal["retry", "cancel"]
@@ -53,8 +53,7 @@ def apply_request(ledger: Ledger, request: Request) -> int:
 def _retry(ledger: Ledger, job: Job) -> bool:
     if not accepts(job.state, Event.RETRY):
         return False
-    verdicts.drop(ledger, job.digest, job.options)
-    return jobs.start_over(ledger, job, Event.RETRY, "tried again on request", {"cancel_wanted": 0})
+    return jobs.start_over(ledger, job, Event.RETRY, "tried again on request", {"cancel_wanted": 0, "asked": 1})
 
 
 def may_cancel(job: Job) -> bool:
@@ -69,8 +68,7 @@ def may_cancel(job: Job) -> bool:
 def _cancel(ledger: Ledger, job: Job) -> bool:
     """Cancel now where that is possible; where it is not yet, as soon as it is."""
     if may_cancel(job):
-        facts = {"twin_of": None, "cause": None}  # what it failed for, if it did, was no verdict yet
-        return jobs.fire(ledger, job.id, job.state, Event.CANCEL, "cancelled on request", facts)
+        return jobs.fire(ledger, job.id, job.state, Event.CANCEL, "cancelled on request", jobs.GIVE_UP)
     if FACTS[job.state].pending and job.state is not State.CANCELLING:
         jobs.want_cancel(ledger, job)
         return True

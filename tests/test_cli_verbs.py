@@ -117,7 +117,7 @@ def test_status_as_json_has_its_documented_keys(call: Call, out: Path) -> None:
     document = json.loads(said)
     assert list(document) == [
         "batch", "created", "runs", "active", "last_activity", "files", "bytes", "duration_ms", "states",
-        "at_service", "stuck", "undeleted", "failed", "skipped",
+        "at_service", "stuck", "undeleted", "failed", "skipped", "given_up",
     ]  # fmt: skip
     assert document["states"]["failed"] == 2
     assert document["active"] is False
@@ -189,6 +189,19 @@ def test_what_is_not_there_is_a_usage_error_with_a_way_on(call: Call, out: Path,
     assert "batcher run INPUT -o OUT" in complaint
 
 
+def test_status_tells_of_what_was_cancelled_with_another_name(call: Call, out: Path) -> None:
+    """Nobody has asked for that by its name: it says why, and what sends it."""
+    with written(place_of(out, None).db, out.parent / "in") as hand:
+        hand.fire(1, State.NEW, Event.CANCEL, "this very audio was given up", cause=Cause.GIVEN_UP)
+        hand.fire(5, State.SUBMITTED, Event.CANCEL)
+        hand.fire(5, State.CANCELLING, Event.CLEARED)
+    said = call("status", out)[1]
+    assert "cancelled with another name of the same audio 1:\n  1 x this very audio was given up\n" in said
+    assert "waiting.wav\n  to have one sent: batcher retry " in said
+    ((group,),) = [json.loads(call("status", out, "--json")[1])["given_up"]]
+    assert (group["cause"], group["jobs"]) == ("given_up", 1)
+
+
 def states(call: Call, out: Path) -> dict[int, str]:
     """Return every job's public state."""
     return {job["id"]: job["state"] for job in json.loads(call("list", out, "--json")[1])}
@@ -228,6 +241,23 @@ def test_cancel_gives_up_what_is_not_sent_and_says_what_is_left_to_the_next_run(
     assert "2 jobs given up" in said
     assert "deleted by the next run; there is no key now" in said
     assert states(call, out) == {1: "cancelled", 2: "failed", 3: "failed", 4: "skipped", 5: "failing"}
+
+
+def test_cancel_tells_how_many_copies_it_ends(call: Call, out: Path) -> None:
+    """Those of what may be paid for already; those that are named themselves are no surprise."""
+    with written(place_of(out, None).db, out.parent / "in") as hand:
+        hand.add("copy.wav", "other copy.wav")
+        for job in (6, 7):
+            hand.fire(job, State.NEW, Event.TWINNED, twin_of=5, digest=b"5")
+    assert "1 other recording of the same audio will end with these\n" in call("cancel", out, "5", "6")[1]
+
+
+def test_cancel_tells_of_no_copy_of_what_was_not_sent(call: Call, out: Path) -> None:
+    """It is sent instead."""
+    with written(place_of(out, None).db, out.parent / "in") as hand:
+        hand.add("copy.wav")
+        hand.fire(6, State.NEW, Event.TWINNED, twin_of=1, digest=b"5")
+    assert "same audio" not in call("cancel", out, "1")[1]
 
 
 @pytest.mark.parametrize(("verb", "jobs"), [("retry", [2, 3, 4]), ("cancel", [1, 5])])

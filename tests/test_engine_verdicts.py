@@ -5,6 +5,8 @@ from random import Random
 
 import pytest
 
+from batcher.emulator.knobs import Knobs
+from batcher.emulator.objects import Work
 from batcher.requests import Request
 from tests.engine_bed import Bed, Stubborn
 from tests.simulation.world import FLAC
@@ -130,3 +132,27 @@ def test_audio_of_which_nobody_knew_is_recognised_at_the_seal(folder: Path, api:
     assert bed.state("c.wav") == "failed"
     assert "source_changed" in bed.events("c.wav")
     assert accepted(bed) == before + 1
+
+
+@BOTH
+@pytest.mark.parametrize("act", ["touched", "rewritten"])
+def test_what_was_taken_for_lost_and_only_touched_is_taken_up(folder: Path, api: str, act: str) -> None:
+    """Its transcript shows up again after all, and is paid for; it is deleted where it is of another content."""
+    bed = Bed(folder, 1_000, knobs=Knobs(queue_ms=1_000, min_work_ms=60_000, max_work_ms=60_000), api=api)
+    hidden: list[tuple[Work, int]] = []
+
+    def hide() -> None:
+        (item,) = bed.rest.jobs if api == "rest" else bed.account.files
+        hidden.append((item, item.visible))
+        item.visible = 2**62
+
+    assert bed.run(at(20, hide)) is None
+    assert bed.states() == {"failed": 1}
+    for item, visible in hidden:
+        item.visible = visible
+    content = bed.world.files[b"/in/000.wav"].content
+    bed.change("000.wav", content if act == "touched" else NOISE)
+    assert bed.run() is None
+    assert bed.states() == {"done": 1}
+    assert bed.wrong() == []
+    assert accepted(bed) == (1 if act == "touched" else 2)

@@ -31,8 +31,8 @@ def a_job(state: State, **changes: object) -> Job:
     known = state in (State.SUBMITTED, State.COMPLETED, State.STORED, State.FAILING, State.CANCELLING)
     job = Job(
         id=7, path=b"/in/a", output="a", size=1000, mtime_ns=1, options="o", state=state, since=SINCE, not_before=0,
-        failures=0, attempt=2, first_attempt=1, session=SESSION, sealed_at=SINCE, forgiven=0, digest=b"d", duration_ms=1,
-        reference=reference(), remote="mine" if known else None, compare=False, twin_of=None, cancel_wanted=False,
+        failures=0, attempt=2, first_attempt=1, session=SESSION, sealed_at=SINCE, forgiven=0, digest=b"d", earlier=None,
+        duration_ms=1, asked=False, reference=reference(), remote="mine" if known else None, compare=False, twin_of=None, cancel_wanted=False,
         absent_at=None, transcript=None, formats="", shown=None, cause=None, reason=None, created=0,
         convert=False, remedy=None, files=1, bytes=1000, remote_status=None, remote_since=None, stuck_at=None,
     )  # fmt: skip
@@ -428,6 +428,24 @@ def test_what_was_taken_for_vanished_and_shows_again_is_adopted() -> None:
     job = a_job(State.FAILED, remote="mine", cause=Cause.VANISHED)
     (finding,) = look(job, listed(COMPLETED)).findings
     assert (finding.event, finding.facts["remote"], finding.facts["cause"]) == (Event.ADOPTED, "mine", None)
+
+
+def test_what_was_made_of_a_recording_that_was_found_changed_is_kept_until_it_is_read() -> None:
+    """It may only have been touched. What no list should show of it, and what it never sent, is deleted."""
+    changed = a_job(State.NEW, mtime_ns=2, first_attempt=3, digest=None, sealed_at=None, earlier=b"d")
+    older = listed(COMPLETED, "older", reference=reference(attempt=1))
+    assert look(changed, listed(COMPLETED), older).extras == [older]
+    assert look(replace(changed, earlier=None), listed(COMPLETED)).extras == [listed(COMPLETED)]
+
+
+@pytest.mark.parametrize(
+    ("digest", "first", "adopted"), [(b"d", 2, True), (b"e", 2, False), (b"d", 3, False)], ids=["same", "other", "sent"]
+)
+def test_what_was_only_touched_takes_up_what_was_made_of_it(digest: bytes, first: int, adopted: bool) -> None:
+    """By its content, whatever its time is now."""
+    known = {"cause": Cause.VANISHED, "mtime_ns": 2, "earlier": b"d", "digest": digest, "first_attempt": first}
+    judgement = look(a_job(State.FAILED, **known), listed(COMPLETED))
+    assert (events(judgement) == [Event.ADOPTED], judgement.extras == []) == (adopted, adopted)
 
 
 def test_a_table_older_than_the_object_adopts_it() -> None:

@@ -243,25 +243,46 @@ def test_what_is_cancelled_before_it_is_sent_once_more_is_no_verdict_on_its_twin
 
 
 def test_a_wish_to_cancel_outlives_whatever_nobody_asked_for(bench: Bench) -> None:
-    """It was sealed and refused for good; when its recording changes, or may be tried again, it is not sent."""
-    job = bench.bring(bench.new("a"), State.SEALED)
+    """It was sent and could not be read; when it may be tried again, it is not sent."""
+    job = bench.bring(bench.new("a"), State.UPLOADING)
     bench.do(lambda ledger: apply_request(ledger, Request("cancel", [job.id])))
-    bench.fire(bench.job(job.id), Event.REJECTED, cause=Cause.REFUSED)
-    failed = bench.job(job.id)
-    bench.do(lambda ledger: jobs.start_over(ledger, failed, Event.CHANGED))
+    bench.fire(bench.job(job.id), Event.UNREADABLE, cause=Cause.SOURCE)
+    bench.new("a")
     assert bench.job(job.id).state is State.CANCELLED
 
 
 def test_a_wish_to_cancel_outlives_a_recording_that_changes_while_it_is_sent(bench: Bench) -> None:
-    """The next scan finds it changed too; only a person takes the wish back."""
+    """It is given up as it was meant; a person may want it all the same."""
     job = bench.bring(bench.new("a"), State.UPLOADING)
     bench.do(lambda ledger: apply_request(ledger, Request("cancel", [job.id])))
-    for event in (Event.SOURCE_CHANGED, Event.CHANGED):
-        now = bench.job(job.id)
-        bench.do(lambda ledger, now=now, event=event: jobs.start_over(ledger, now, event))  # type: ignore[misc]
-        assert bench.job(job.id).state is State.CANCELLED
+    sending = bench.job(job.id)
+    bench.do(lambda ledger: jobs.start_over(ledger, sending, Event.SOURCE_CHANGED))
+    assert bench.job(job.id).state is State.CANCELLED
     bench.do(lambda ledger: apply_request(ledger, Request("retry", [job.id])))
     assert (bench.job(job.id).state, bench.job(job.id).cancel_wanted) == (State.NEW, False)
+
+
+@pytest.mark.parametrize("state", [State.WAITING, State.UPLOADING, State.SEALED])
+def test_what_is_cancelled_is_sent_when_its_recording_has_changed(bench: Bench, state: State) -> None:
+    """Whenever it was cancelled: a scan finds another content under its name, of which nobody has said anything."""
+    job = bench.bring(bench.new("a"), state)
+    bench.do(lambda ledger: apply_request(ledger, Request("cancel", [job.id])))
+    if state is not State.WAITING:
+        bench.fire(bench.job(job.id), Event.REFUSED)
+    assert bench.job(job.id).state is State.CANCELLED
+    bench.new("a", mtime_ns=2)
+    assert (bench.job(job.id).state, bench.job(job.id).cancel_wanted) == (State.NEW, False)
+
+
+def test_what_fails_while_it_is_to_be_cancelled_is_no_verdict_on_its_twin(bench: Bench) -> None:
+    """The wish is granted before it has ended, as if it had come a moment later."""
+    carrier, twin = wait_for_twin(bench)
+    carrier = bench.bring(carrier, State.SUBMITTED)
+    bench.do(lambda ledger: jobs.want_cancel(ledger, carrier))
+    bench.fire(carrier, Event.SERVICE_FAILED, cause=Cause.SERVICE, remedy=Remedy.AGAIN)
+    assert (bench.job(carrier.id).state, bench.job(carrier.id).cause) == (State.CANCELLING, None)
+    bench.fire(bench.job(carrier.id), Event.CLEARED)
+    assert (bench.job(carrier.id).state, bench.job(twin.id).state) == (State.CANCELLED, State.NEW)
 
 
 def test_a_completed_job_is_cancelled_only_when_it_cannot_be_fetched(bench: Bench) -> None:

@@ -18,6 +18,7 @@ from tests.store_bench import OPTIONS, OTHER_OPTIONS, WORDS, Bench, digest_of, f
 
 AUDIO = b"audio"
 VERDICTS = 7  #: the migration that brought them
+FIRST_ATTEMPTS = 8  #: the one that tells which attempts were made of what a job is about
 
 
 @pytest.fixture
@@ -57,9 +58,20 @@ def look_at(bench: Bench, name: str, content: bytes = AUDIO) -> Job:
     return bench.examine(bench.at(name), content)
 
 
-def retry(bench: Bench, job: Job) -> int:
-    """Ask for a job once more, as a person does."""
-    return bench.do(lambda ledger: apply_request(ledger, Request("retry", [job.id])))
+def retry(bench: Bench, *wanted: Job) -> int:
+    """Ask for jobs once more, as a person does."""
+    return bench.do(lambda ledger: apply_request(ledger, Request("retry", [job.id for job in wanted])))
+
+
+def cancel(bench: Bench, job: Job) -> int:
+    """Give a job up, as a person does."""
+    return bench.do(lambda ledger: apply_request(ledger, Request("cancel", [job.id])))
+
+
+def copy(bench: Bench, name: str) -> Job:
+    """Find a copy of the audio, and look into it."""
+    bench.scan(found(name))
+    return look_at(bench, name)
 
 
 @pytest.mark.parametrize("act", ["touched", "copied"])
@@ -73,6 +85,12 @@ def test_what_the_service_failed_ends_so_again(bench: Bench, act: str) -> None:
     assert (job.state, job.cause, job.digest) == (State.FAILED, Cause.SERVICE, digest_of(AUDIO))
     assert job.reason == ("the service has failed this very audio before: too noisy; `batcher retry` sends it again")
     assert bench.history(job)[-1] == ("new", "failed_before", "failed")
+
+
+def test_a_reason_that_is_a_sentence_is_no_sentence_within_another(bench: Bench) -> None:
+    """Its full stop is left out."""
+    end(bench, submitted(bench), "It is noisy.", Event.SERVICE_FAILED, Event.CLEARED, cause=Cause.SERVICE)
+    assert str(copy(bench, "b").reason).endswith("before: It is noisy; `batcher retry` sends it again")
 
 
 def test_it_says_the_same_however_often_it_is_touched(bench: Bench) -> None:
@@ -92,6 +110,28 @@ def test_what_the_service_lost_ends_so_again(bench: Bench) -> None:
     job = look_at(bench, "a")
     assert (job.state, job.cause) == (State.FAILED, Cause.VANISHED)
     assert str(job.reason).startswith("the service has lost this very audio before: gone; ")
+
+
+@pytest.mark.parametrize(
+    "act", ["touched", "touched twice", "rewritten and back", "other options and back", "sent again"]
+)
+def test_what_was_lost_knows_what_it_had_sent(bench: Bench, act: str) -> None:
+    """It may show up again. Where anything else was sent since, or may be in its place, nothing is its own."""
+    end(bench, submitted(bench), "gone", Event.VANISHED, cause=Cause.VANISHED)
+    bench.scan(found("a", mtime_ns=2), options=OTHER_OPTIONS if "options" in act else OPTIONS)
+    if act == "touched twice":
+        bench.scan(found("a", mtime_ns=3))
+    elif act == "rewritten and back":
+        bench.bring(look_at(bench, "a", b"other"), State.UPLOADING)
+        bench.fire(bench.at("a"), Event.INTERRUPTED)
+    elif act == "sent again":
+        bench.bring(bench.at("a"), State.UPLOADING)
+        bench.fire(bench.at("a"), Event.POSTPONED)
+    if not act.startswith("touched"):
+        bench.scan(found("a", mtime_ns=4))
+    job = look_at(bench, "a")
+    assert (job.state, job.cause) == (State.FAILED, Cause.VANISHED)
+    assert (job.first_attempt <= job.attempt) is act.startswith("touched")
 
 
 def test_what_was_given_up_at_the_service_stays_given_up(bench: Bench) -> None:
@@ -192,16 +232,78 @@ def test_a_twin_of_what_was_given_up_ends_with_it(bench: Bench) -> None:
     assert look_at(bench, "b").state is State.CANCELLED
 
 
-def test_a_wish_of_a_person_takes_the_verdict_back(bench: Bench) -> None:
+def test_a_wish_of_a_person_passes_the_verdict(bench: Bench) -> None:
     """Of any of its names: that one is sent, the others wait for it."""
     failed(bench)
-    bench.scan(found("b"))
-    copy = look_at(bench, "b")
-    assert retry(bench, copy) == 1
-    assert verdict(bench) is None
+    b = copy(bench, "b")
+    assert retry(bench, b) == 1
     assert look_at(bench, "b").state is State.WAITING
     bench.scan(found("a", mtime_ns=2))
-    assert look_at(bench, "a").twin_of == copy.id
+    assert look_at(bench, "a").twin_of == b.id
+
+
+def test_a_wish_that_is_taken_back_sends_nothing(bench: Bench) -> None:
+    """Tried again and then given up: neither that name nor another one is sent."""
+    failed(bench)
+    b = copy(bench, "b")
+    retry(bench, b)
+    cancel(bench, b)
+    assert copy(bench, "c").state is State.FAILED
+    bench.scan(found("b", mtime_ns=2))
+    assert look_at(bench, "b").state is State.FAILED
+
+
+def test_a_wish_for_a_name_whose_file_is_gone_sends_no_other_name(bench: Bench) -> None:
+    """It fails, and nothing else was asked for."""
+    failed(bench)
+    retry(bench, bench.at("a"))
+    bench.fire(bench.at("a"), Event.UNREADABLE, cause=Cause.SOURCE)
+    assert copy(bench, "b").state is State.FAILED
+
+
+def test_a_wish_holds_until_the_job_is_accepted(bench: Bench) -> None:
+    """What is touched before the next run is meant all the same; when it has failed once more, it is over."""
+    failed(bench)
+    bench.now += 1
+    retry(bench, bench.at("a"))
+    bench.scan(found("a", mtime_ns=2))
+    job = bench.bring(look_at(bench, "a"), State.SUBMITTED)
+    end(bench, job, "still too noisy", Event.SERVICE_FAILED, Event.CLEARED, cause=Cause.SERVICE)
+    assert "still too noisy" in str(copy(bench, "b").reason)
+    bench.scan(found("a", mtime_ns=3))
+    assert look_at(bench, "a").state is State.FAILED
+
+
+def test_a_wish_is_fulfilled_when_another_name_was_sent_for_it(bench: Bench) -> None:
+    """Both were asked for and one was sent; given up at the service it is not sent as the other."""
+    failed(bench)
+    bench.now += 1
+    retry(bench, copy(bench, "b"), bench.at("a"))
+    carrier = bench.bring(look_at(bench, "a"), State.SUBMITTED)
+    assert look_at(bench, "b").twin_of == carrier.id
+    end(bench, carrier, "cancelled on request", Event.CANCEL, Event.CLEARED)
+    assert look_at(bench, "b").state is State.CANCELLED
+
+
+@pytest.mark.parametrize("way", ["fetched", "shared", "recognised"])
+def test_a_wish_is_fulfilled_by_a_transcript(bench: Bench, way: str) -> None:
+    """Its own, that of its carrier, or one that was there already."""
+    failed(bench)
+    retry(bench, bench.at("a"))
+    job = look_at(bench, "a")
+    if way == "recognised":
+        retry(bench, end(bench, job, "given up", Event.CANCEL))
+    elif way == "shared":
+        retry(bench, copy(bench, "b"))
+    carrier = bench.bring(job if way != "recognised" else submitted(bench, "c"), State.COMPLETED)
+    assert bench.do(lambda ledger: keep(ledger, carrier, "rest", WORDS, b"packed"))
+    name = "b" if way == "shared" else "a"
+    if way == "recognised":
+        look_at(bench, name)
+    assert (bench.at(name).state, bench.at(name).asked) == (
+        State.STORED if way == "fetched" else State.RENDERING,
+        False,
+    )
 
 
 def test_what_a_scan_tries_again_by_itself_takes_no_verdict_back(bench: Bench) -> None:
@@ -218,6 +320,30 @@ def test_a_verdict_does_not_outlive_the_transcript(bench: Bench) -> None:
     other = bench.bring(submitted(bench, "b"), State.COMPLETED)
     assert bench.do(lambda ledger: keep(ledger, other, "rest", WORDS, b"packed"))
     assert verdict(bench) is None
+
+
+def test_other_names_are_done_with_the_transcript(bench: Bench) -> None:
+    """They had ended for what became of the audio; one that somebody has given up itself stays so."""
+    failed(bench)
+    b, _, d = (copy(bench, name) for name in "bcd")
+    retry(bench, b, d)
+    look_at(bench, "b")
+    cancel(bench, look_at(bench, "d"))
+    bench.fire(bench.new("e", 7), Event.UNREADABLE, cause=Cause.SOURCE)
+    carrier = bench.bring(bench.job(b.id), State.COMPLETED)
+    assert bench.do(lambda ledger: keep(ledger, carrier, "rest", WORDS, b"packed"))
+    assert [bench.at(name).state for name in "acde"] == [State.NEW, State.NEW, State.CANCELLED, State.FAILED]
+    assert [look_at(bench, name).state for name in "ac"] == [State.RENDERING] * 2
+
+
+def test_what_was_cancelled_with_another_name_is_done_with_the_transcript(bench: Bench) -> None:
+    """The one that was given up itself stays so."""
+    end(bench, submitted(bench), "cancelled on request", Event.CANCEL, Event.CLEARED)
+    retry(bench, copy(bench, "b"))
+    assert copy(bench, "c").cause == Cause.GIVEN_UP
+    carrier = bench.bring(look_at(bench, "b"), State.COMPLETED)
+    assert bench.do(lambda ledger: keep(ledger, carrier, "rest", WORDS, b"packed"))
+    assert [bench.at(name).state for name in "ac"] == [State.CANCELLED, State.NEW]
 
 
 def ended(number: int, state: State, **columns: object) -> str:
@@ -244,16 +370,33 @@ def test_a_table_of_before_knows_what_had_ended_so_already() -> None:
         ended(9, State.FAILED, cause="service", remote="r9"),
     ]
     with closing(sqlite3.connect(":memory:")) as conn:
-        for number, script in migrations():
-            if number == VERDICTS:
-                conn.execute("INSERT INTO option_set VALUES ('o', '{}')")
-                conn.execute("INSERT INTO transcript VALUES (1, x'39', 'o', 'rest', 'r', 'r9', 1, 1, x'00')")
-                for row in rows:
-                    conn.execute(row)
-            conn.executescript(script)
+        bring_up(conn, VERDICTS, rows)
         kept = conn.execute("SELECT digest, state, cause, reason, accepted FROM verdict").fetchall()
     assert kept == [
         (b"1", "failed", "service", "noisy", 7),
         (b"3", "failed", "vanished", "gone", 3),
         (b"4", "cancelled", None, "on request", 4),
     ]
+
+
+def bring_up(conn: sqlite3.Connection, to: int, rows: list[str]) -> None:
+    """Bring a table to the present schema with some jobs of the version before `to`, one of which has a transcript."""
+    for number, script in migrations():
+        if number == to:
+            conn.execute("INSERT INTO option_set VALUES ('o', '{}')")
+            conn.execute("INSERT INTO transcript VALUES (1, x'39', 'o', 'rest', 'r', 'r9', 1, 1, x'00')")
+            for row in rows:
+                conn.execute(row)
+        conn.executescript(script)
+
+
+def test_a_table_of_before_takes_up_nothing_that_was_made_before_a_second_chance() -> None:
+    """What the service failed the first time has been deleted, or is to be."""
+    rows = [
+        ended(1, State.WAITING, attempt=3),
+        ended(2, State.WAITING, attempt=3, forgiven=1),
+        ended(3, State.UNCERTAIN, attempt=3, convert=1, reference="r"),
+    ]
+    with closing(sqlite3.connect(":memory:")) as conn:
+        bring_up(conn, FIRST_ATTEMPTS, rows)
+        assert conn.execute("SELECT first_attempt FROM job ORDER BY id").fetchall() == [(1,), (4,), (3,)]

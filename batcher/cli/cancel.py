@@ -1,5 +1,7 @@
 """`batcher cancel`: give jobs up, and clear the service of them."""
 
+from collections.abc import Sequence
+
 import structlog
 
 from batcher.cli import options as opt
@@ -16,9 +18,10 @@ from batcher.clock import SystemClock
 from batcher.config import Settings
 from batcher.lock import hold
 from batcher.logs import open_log
-from batcher.requests import Request
+from batcher.model import Job
+from batcher.requests import Request, may_cancel
 from batcher.states import FACTS, State
-from batcher.store.reader import open_reader
+from batcher.store.reader import Reader, open_reader
 
 OPEN = [state for state, facts in FACTS.items() if not facts.final]
 #: How long the service is given to let go of what was cancelled; the next run goes on with the rest.
@@ -39,6 +42,7 @@ def command(
     settings = read_settings(config_file(config), remembered_flags(place) | given(flags))
     with open_reader(place.db) as reader:
         meant = chosen(reader, place, jobs or [], OPEN, every=every)
+        screen.say(_copies(reader, meant))
     clock = SystemClock()
     changed = carry_out(place, Request("cancel", [job.id for job in meant]), clock)
     if changed is None:
@@ -50,6 +54,16 @@ def command(
     if late:
         screen.say([f"{words.count(late, 'job')} passed over: finished already, or transcribed and to be fetched"])
     _clear(place, settings, clock)
+
+
+def _copies(reader: Reader, meant: Sequence[Job]) -> list[str]:
+    """Tell of the copies that are given up with what may be paid for: they are the same audio."""
+    going = {job.id for job in meant if may_cancel(job) or FACTS[job.state].pending}
+    paid = {job.id for job in meant if job.id in going and (job.sealed_at is not None or job.forgiven or job.convert)}
+    copies = sum(twin.twin_of in paid and twin.id not in going for twin in reader.jobs([State.TWIN])) if paid else 0
+    if not copies:
+        return []
+    return [f"{words.count(copies, 'other recording')} of the same audio will end with these"]
 
 
 def _clear(place: Place, settings: Settings, clock: SystemClock) -> None:

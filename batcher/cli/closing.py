@@ -62,6 +62,13 @@ def group_lines(title: str, total: int, ended: Sequence[Ended], note: str = "") 
         yield f"  and {len(groups) - MOST_GROUPS} other reasons"
 
 
+def given_up_lines(given_up: Sequence[Ended], place: Place) -> Iterator[str]:
+    """Yield the jobs that nobody has cancelled themselves, and how to have one sent."""
+    if given_up:
+        yield from group_lines("cancelled with another name of the same audio", len(given_up), given_up)
+        yield f"  to have one sent: {retry_command(place, given_up[:1])}"
+
+
 def stuck_lines(stuck: Sequence[Job], place: Place, now: int) -> Iterator[str]:
     """Yield the jobs that are at the service for too long; nothing happens to them by itself."""
     if not stuck:

@@ -28,6 +28,7 @@ class Standing:
     loose: bool
     failed: list[Ended]
     skipped: list[Ended]
+    given_up: list[Ended]
     stuck: list[Job]
     undeleted: Undeleted
 
@@ -47,7 +48,8 @@ def command(
     --json prints one document: batch, created, runs, active (a run works on it now), last_activity (UTC), files,
     bytes, duration_ms, states (jobs by public name), at_service (pending and stored of ours at most, extras still
     to be deleted, loose: audio of an upload that was cut short may be there), stuck (id, path, where, since), undeleted
-    (number of the extras that could not be, since), failed and skipped (lists of cause, reason, jobs, examples).
+    (number of the extras that could not be, since), failed, skipped and given_up (cancelled only because the same audio
+    was): lists of cause, reason, jobs, examples.
     """
     place = locate(out, db, config, shard)
     with open_reader(place.db) as reader:
@@ -68,6 +70,7 @@ def look(place: Place, reader: Reader) -> Standing:
         reader.loose(),
         reader.ended(State.FAILED),
         reader.ended(State.SKIPPED),
+        reader.given_up(),
         reader.stuck(),
         reader.undeleted(),
     )
@@ -83,6 +86,7 @@ def lines(standing: Standing) -> Iterator[str]:
     yield f"  {'together':<10} {counts.total.jobs:>9,}   {words.size(counts.total.bytes)}"
     yield from closing.group_lines("failed", counts.of([State.FAILED]).jobs, standing.failed)
     yield from closing.group_lines("skipped", counts.of([State.SKIPPED]).jobs, standing.skipped)
+    yield from closing.given_up_lines(standing.given_up, standing.place)
     yield from closing.stuck_lines(standing.stuck, standing.place, standing.now)
     yield from closing.undeleted_lines(standing.undeleted, standing.now)
     yield _at_service(standing)
@@ -142,4 +146,5 @@ def document(standing: Standing) -> dict[str, object]:
         "undeleted": closing.undeleted_document(standing.undeleted),
         "failed": closing.group_documents(standing.failed),
         "skipped": closing.group_documents(standing.skipped),
+        "given_up": closing.group_documents(standing.given_up),
     }

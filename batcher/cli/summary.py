@@ -25,6 +25,7 @@ class End:
     snapshot: Snapshot
     failed: list[Ended]
     skipped: list[Ended]
+    given_up: list[Ended]
     stuck: list[Job]
     undeleted: Undeleted
 
@@ -50,7 +51,7 @@ def close_run(place: Place, display: Display, outcome: Outcome, now: int) -> int
 
 def _end(place: Place, outcome: Outcome, snapshot: Snapshot, reader: Reader) -> End:
     failed, skipped = reader.ended(State.FAILED), reader.ended(State.SKIPPED)
-    return End(place, outcome, snapshot, failed, skipped, reader.stuck(), reader.undeleted())
+    return End(place, outcome, snapshot, failed, skipped, reader.given_up(), reader.stuck(), reader.undeleted())
 
 
 def closing_lines(end: End) -> Iterator[str]:
@@ -61,6 +62,7 @@ def closing_lines(end: End) -> Iterator[str]:
     note = f" ({now.failed:,} now)" if failed > now.failed else ""
     yield from closing.group_lines("failed", failed, end.failed, note)
     yield from closing.group_lines("skipped", counts.of([State.SKIPPED]).jobs, end.skipped)
+    yield from closing.given_up_lines(end.given_up, end.place)
     problems = end.outcome.problems
     yield from _problem_lines("could not be read", [problem for problem in problems if problem.hides])
     yield from _problem_lines("not looked into", [problem for problem in problems if not problem.hides])
@@ -111,6 +113,7 @@ def _facts(end: End) -> dict[str, object]:
         "undeleted": closing.undeleted_document(end.undeleted),
         "failed": closing.group_documents(end.failed),
         "skipped": closing.group_documents(end.skipped),
+        "given_up": closing.group_documents(end.given_up),
         "shard": str(end.place.shard) if end.place.shard else None,
         "left_to_other_shards": end.outcome.elsewhere,
         "not_looked_into": [words.raw(problem.path) for problem in end.outcome.problems],

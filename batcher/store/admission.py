@@ -140,6 +140,7 @@ def _known(ledger: Ledger, job: Job, seen: Candidate, options: str, result: Scan
     same = (job.size, job.mtime_ns, job.options) == (seen.size, seen.mtime_ns, options)
     if not same and accepts(job.state, Event.CHANGED):
         facts = {"size": seen.size, "mtime_ns": seen.mtime_ns, "options": options}
+        facts["earlier"] = _sent(job) if options == job.options else None
         jobs.start_over(ledger, job, Event.CHANGED, None, facts)
         result.counts["changed"] += 1
     elif not same:
@@ -152,6 +153,13 @@ def _known(ledger: Ledger, job: Job, seen: Candidate, options: str, result: Scan
         result.counts["known"] += 1
         if job.state is State.DONE:
             result.finished.append(job)
+
+
+def _sent(job: Job) -> bytes | None:
+    """Return the digest of the audio of which a job's latest attempt was made, where that is known."""
+    if job.attempt < job.first_attempt:  # it was not sent since it was found changed
+        return job.earlier
+    return None if job.sealed_at is None else job.digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +231,7 @@ def is_known(ledger: Ledger, job: Job, digest: bytes) -> bool:
     key = {"digest": digest, "options": job.options, "id": job.id}
     if ledger.rows(_TRANSCRIPT, (digest, job.options)) or ledger.rows(_CARRIER, key):
         return True
-    return verdicts.find(ledger, digest, job.options) is not None
+    return verdicts.on(ledger, job, digest) is not None
 
 
 def _admit_by_content(ledger: Ledger, job: Job, digest: bytes, facts: dict[str, object]) -> None:
@@ -234,10 +242,11 @@ def _admit_by_content(ledger: Ledger, job: Job, digest: bytes, facts: dict[str, 
     transcript = ledger.rows(_TRANSCRIPT, (digest, job.options))
     carrier = ledger.rows(_CARRIER, key)
     if transcript:
-        jobs.fire(ledger, job.id, State.NEW, Event.RECOGNISED, None, facts | {"transcript": transcript[0][0]})
+        known = {"transcript": transcript[0][0], "asked": 0}
+        jobs.fire(ledger, job.id, State.NEW, Event.RECOGNISED, None, facts | known)
     elif carrier:
         jobs.fire(ledger, job.id, State.NEW, Event.TWINNED, None, facts | {"twin_of": carrier[0][0]})
-    elif verdict := verdicts.find(ledger, digest, job.options):
+    elif verdict := verdicts.on(ledger, job, digest):
         _end_as_before(ledger, job, verdict, facts)
     elif ledger.rows(_UNREAD_SIBLING, key):
         jobs.defer(ledger, job, ledger.now + LOOK_AGAIN_MS, 0, "another recording of this size is being sent")
@@ -246,9 +255,14 @@ def _admit_by_content(ledger: Ledger, job: Job, digest: bytes, facts: dict[str, 
 
 
 def _end_as_before(ledger: Ledger, job: Job, verdict: Verdict, facts: dict[str, object]) -> None:
-    """End a job as the one ended that had sent the same audio: sending it again, and paying again, is a person's wish."""
-    event = Event.CANCEL if verdict.state is State.CANCELLED else Event.FAILED_BEFORE
-    known = {"cause": verdict.cause, "sealed_at": verdict.accepted}
+    """End a job as the one ended that had sent the same audio: sending it again, and paying again, is a person's wish.
+
+    Where it had sent that itself, what it made is its own again.
+    """
+    given_up = verdict.state is State.CANCELLED
+    event = Event.CANCEL if given_up else Event.FAILED_BEFORE
+    known = {"cause": Cause.GIVEN_UP if given_up else verdict.cause, "sealed_at": verdict.accepted}
+    known["first_attempt"] = job.attempt + (facts["digest"] != job.earlier)
     jobs.fire(ledger, job.id, State.NEW, event, verdict.words, facts | known)
 
 

@@ -14,6 +14,8 @@ COLUMNS = ", ".join(field.name for field in fields(Job))
 
 Facts = Mapping[str, object]
 NO_FACTS: Facts = {}
+#: What is set when a job is given up: what it failed for, if it did, was no verdict yet, and nobody asks for it any more.
+GIVE_UP: Facts = {"twin_of": None, "cause": None, "asked": 0}
 
 #: Columns that a transition may set beside the state.
 _FACTS = frozenset(field.name for field in fields(Job)) - {
@@ -30,6 +32,7 @@ def to_job(row: Iterable[object]) -> Job:
     object.__setattr__(job, "compare", bool(job.compare))
     object.__setattr__(job, "convert", bool(job.convert))
     object.__setattr__(job, "cancel_wanted", bool(job.cancel_wanted))
+    object.__setattr__(job, "asked", bool(job.asked))
     return job
 
 
@@ -147,7 +150,7 @@ def fire(
         verdicts.keep(ledger, job_id)
         _part(ledger, job_id, cause, detail)
     if cancel_wanted and accepts(target, Event.CANCEL):
-        fire(ledger, job_id, target, Event.CANCEL, "cancelled on request", {"twin_of": None})
+        fire(ledger, job_id, target, Event.CANCEL, "cancelled on request", GIVE_UP)
     return True
 
 
@@ -171,7 +174,7 @@ _TWINS = f"SELECT {COLUMNS} FROM job WHERE twin_of = ?"  # noqa: S608
 def _share(ledger: Ledger, carrier: int, transcript: int | None) -> None:
     """Give the twins of a job the transcript that was just committed."""
     for twin in _twins(ledger, carrier):
-        facts = {"transcript": transcript, "twin_of": None, "not_before": 0}
+        facts = {"transcript": transcript, "twin_of": None, "not_before": 0, "asked": 0}
         fire(ledger, twin.id, State.TWIN, Event.SHARED, None, facts)
 
 
@@ -184,6 +187,18 @@ def _part(ledger: Ledger, carrier: int, cause: str | None, reason: str | None) -
             start_over(ledger, twin, Event.RELEASED)
 
 
+_CONDEMNED = f"""
+    SELECT {COLUMNS} FROM job WHERE digest = ? AND options = ? AND (state = 'cancelled' AND cause = 'given_up'
+        OR state = 'failed' AND cause IN (SELECT value FROM json_each(?))) ORDER BY id
+"""  # noqa: S608
+
+
+def pardon(ledger: Ledger, job: Job) -> None:
+    """Start over what ended for what became of its audio, now that the audio has a transcript, which costs nothing."""
+    for ended in map(to_job, ledger.rows(_CONDEMNED, (job.digest, job.options, json_array(_SHARED_CAUSES)))):
+        start_over(ledger, ended, Event.RETRY, "the same audio has a transcript by now")
+
+
 def _twins(ledger: Ledger, carrier: int) -> list[Job]:
     return [to_job(row) for row in ledger.rows(_TWINS, (carrier,))]
 
@@ -191,7 +206,8 @@ def _twins(ledger: Ledger, carrier: int) -> list[Job]:
 def start_over(ledger: Ledger, job: Job, event: Event, detail: str | None = None, facts: Facts = NO_FACTS) -> bool:
     """Send a job back to the start of its life; its content is looked at before anything is sent.
 
-    That somebody wants it cancelled holds on: only whoever asks for it again takes that back.
+    That somebody wants it cancelled holds on where only batcher tries again. It was wanted of what is there no more when
+    the recording has changed.
     """
     fresh: dict[str, object] = {
         "not_before": 0,
@@ -209,6 +225,8 @@ def start_over(ledger: Ledger, job: Job, event: Event, detail: str | None = None
         "absent_at": None,
         "first_attempt": job.attempt + 1,
     }
+    if event is Event.CHANGED:
+        fresh["cancel_wanted"] = 0
     return fire(ledger, job.id, job.state, event, detail, fresh | dict(facts))
 
 

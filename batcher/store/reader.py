@@ -25,7 +25,7 @@ PAGE = 1_000  #: jobs read at a time
 MOST_GROUPED = 5_000
 _BUSY_SECONDS = 5.0
 _NAMES = [column.name for column in fields(Job)]
-_BOOLEANS = ("compare", "cancel_wanted", "convert")
+_BOOLEANS = ("compare", "cancel_wanted", "convert", "asked")
 _COLUMNS = ", ".join(_NAMES)
 
 
@@ -93,7 +93,7 @@ class Past:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A job that failed or was skipped, as the summaries group it."""
+    """A job that failed, was skipped or was given up with another one, as the summaries group it."""
 
     id: int
     path: bytes
@@ -132,6 +132,7 @@ _UNDELETED = "SELECT count(*), ifnull(min(seen), 0) FROM extra WHERE failures > 
 _ORIGIN = "SELECT api, reference, remote, words, created, body FROM transcript WHERE id = ?"
 _OPTIONS = "SELECT body FROM option_set WHERE fingerprint = ?"
 _ENDED = "SELECT id, path, cause, reason FROM job WHERE state = ? LIMIT ?"
+_GIVEN_UP = "SELECT id, path, cause, reason FROM job WHERE state = 'cancelled' AND cause = 'given_up' LIMIT ?"
 # In the order of the index (state, not_before, id), and in two steps, because SQLite would begin at the first of
 # equal due times again for every page: the rest of one due time, then the later ones.
 _STUCK = f"SELECT {_COLUMNS} FROM job WHERE stuck_at IS NOT NULL ORDER BY stuck_at, id LIMIT ?"  # noqa: S608
@@ -239,7 +240,14 @@ class Reader:
 
     def ended(self, state: State) -> list[Ended]:
         """Return jobs that failed (or were skipped) with their reasons, `MOST_GROUPED` at most."""
-        rows = cast("list[tuple[int, bytes, str | None, str | None]]", self._rows(_ENDED, (state, MOST_GROUPED)))
+        return self._ended(_ENDED, state)
+
+    def given_up(self) -> list[Ended]:
+        """Return jobs that were cancelled only because the same audio was, `MOST_GROUPED` at most."""
+        return self._ended(_GIVEN_UP)
+
+    def _ended(self, sql: str, *which: object) -> list[Ended]:
+        rows = cast("list[tuple[int, bytes, str | None, str | None]]", self._rows(sql, (*which, MOST_GROUPED)))
         return [Ended(number, path, cause, reason or "") for number, path, cause, reason in rows]
 
     def stuck(self) -> list[Job]:

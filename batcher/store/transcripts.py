@@ -44,8 +44,9 @@ def keep(ledger: Ledger, job: Job, api: str, transcript: Transcript, body: bytes
     ledger.rows(_KEEP, values)
     ((number, *origin),) = ledger.rows(_FIND, (job.digest, job.options))
     verdicts.drop(ledger, job.digest, job.options)
-    facts = {"transcript": number, "not_before": 0, "failures": 0}
+    facts = {"transcript": number, "not_before": 0, "failures": 0, "asked": 0}
     jobs.fire(ledger, job.id, job.state, Event.FETCHED, None, facts)
+    jobs.pardon(ledger, job)
     stored = Stored(transcript, *cast("list[str]", origin))
     return stored if (stored.reference, stored.remote) == (job.reference, job.remote) else None
 

@@ -1,28 +1,32 @@
 """Verdicts: audio that the service has accepted and then failed or lost, or that a person gave up there.
 
 It may have been billed, so it is not sent again by itself, whatever its recording is called and whenever it was touched.
-Like a transcript a verdict belongs to a content and its options. Only `retry` takes one back. URLs have none: what they
-lead to is not known.
+Like a transcript a verdict belongs to a content and its options. `retry` lets one job pass it, and only a transcript
+takes it back. URLs have none: what they lead to is not known.
 """
 
 from dataclasses import dataclass
 from typing import cast
 
-from batcher.model import Cause
+from batcher.model import Cause, Job
 from batcher.states import State
 from batcher.store.table import Ledger
 
 # `remote` tells that the latest attempt was accepted, `forgiven` and `convert` that the one before was. One that was
 # sealed and given up may have been accepted, too; one that was cancelled was proven absent before, so it may be sent.
+# One that ended by a verdict was accepted when that tells, and adds nothing to it; one that passed it was accepted anew.
 _KEEP = """
     INSERT INTO verdict (digest, options, state, cause, reason, accepted)
     SELECT digest, options, state, cause, reason, coalesce(sealed_at, since) FROM job
-    WHERE id = ? AND digest IS NOT NULL AND files AND (
+    WHERE id = :id AND digest IS NOT NULL AND files AND (
         (state = 'cancelled' AND (remote IS NOT NULL OR forgiven OR convert))
         OR (state = 'failed' AND cause IN ('service', 'vanished')
             AND (remote IS NOT NULL OR sealed_at IS NOT NULL OR forgiven OR convert)))
-    ON CONFLICT DO NOTHING
+    ON CONFLICT DO UPDATE SET state = excluded.state, cause = excluded.cause, reason = excluded.reason,
+        accepted = excluded.accepted WHERE excluded.accepted <> accepted
+    RETURNING 1
 """
+_FULFIL = "UPDATE job SET asked = 0 WHERE id = :id OR twin_of = :id"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +45,20 @@ class Verdict:
             what = "this very audio was given up after the service had accepted it"
         else:
             verb = "lost" if self.cause == Cause.VANISHED else "failed"
-            what = f"the service has {verb} this very audio before: {self.reason or 'no reason is known'}"
+            reason = (self.reason or "no reason is known").removesuffix(".")
+            what = f"the service has {verb} this very audio before: {reason}"
         return f"{what}; `batcher retry` sends it again"
 
 
 def keep(ledger: Ledger, job_id: int) -> None:
-    """Keep how a job has ended, if its audio was accepted; one that ended by a verdict adds nothing to it."""
-    ledger.rows(_KEEP, (job_id,))
+    """Keep how a job has ended, if its audio was accepted: then, too, it was sent for its twins, as somebody had asked."""
+    if ledger.rows(_KEEP, {"id": job_id}):
+        ledger.rows(_FULFIL, {"id": job_id})
+
+
+def on(ledger: Ledger, job: Job, digest: bytes) -> Verdict | None:
+    """Return the verdict that keeps a job with this content from being sent; nothing where a person has asked for it."""
+    return None if job.asked else find(ledger, digest, job.options)
 
 
 def find(ledger: Ledger, digest: bytes, options: str) -> Verdict | None:
@@ -58,5 +69,5 @@ def find(ledger: Ledger, digest: bytes, options: str) -> Verdict | None:
 
 
 def drop(ledger: Ledger, digest: bytes | None, options: str) -> None:
-    """Forget the verdict on some audio: a person wants it sent once more, or it has a transcript after all."""
+    """Forget the verdict on some audio: it has a transcript after all."""
     ledger.rows("DELETE FROM verdict WHERE digest = ? AND options = ?", (digest, options))

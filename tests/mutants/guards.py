@@ -320,8 +320,8 @@ MUTANTS = (
     Mutant(
         "sends again under another name or time what the service has failed",
         "batcher/store/admission.py",
-        "    elif verdict := verdicts.find(ledger, digest, job.options):\n",
-        "    elif (verdict := verdicts.find(ledger, digest, job.options)) and job.id < 0:\n",
+        "    elif verdict := verdicts.on(ledger, job, digest):\n",
+        "    elif (verdict := verdicts.on(ledger, job, digest)) and job.id < 0:\n",
         kinds=("files", "failures", "twins"),
         nights=25,
     ),
@@ -423,8 +423,8 @@ MUTANTS = (
     Mutant(
         "gives a twin any transcript there is",
         "batcher/store/jobs.py",
-        '        facts = {"transcript": transcript, "twin_of": None, "not_before": 0}\n',
-        '        facts = {"transcript": 1, "twin_of": None, "not_before": 0}\n',
+        '        facts = {"transcript": transcript, "twin_of": None, "not_before": 0, "asked": 0}\n',
+        '        facts = {"transcript": 1, "twin_of": None, "not_before": 0, "asked": 0}\n',
     ),
     Mutant(
         "seals only after the service has answered (gRPC)",

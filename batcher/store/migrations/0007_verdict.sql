@@ -21,3 +21,6 @@ INSERT INTO verdict (digest, options, state, cause, reason, accepted)
     AND NOT EXISTS (SELECT 1 FROM transcript t WHERE t.digest = job.digest AND t.options = job.options)
     ORDER BY id
     ON CONFLICT DO NOTHING;
+
+-- That a person wants a job sent although there is a verdict on its audio: until it is accepted, given up or done.
+ALTER TABLE job ADD COLUMN asked INTEGER NOT NULL DEFAULT 0;
