@@ -14,7 +14,7 @@ from batcher.cli.checks import Check
 from batcher.cli.connect import address, check_connection, connect
 from batcher.cli.key import Key, find_key
 from batcher.cli.memory import remembered_flags, run_again
-from batcher.cli.place import Place, config_file, locate, place_of
+from batcher.cli.place import Place, config_file, place_of, seek
 from batcher.cli.settings import CONNECTION, given, read_settings, takes
 from batcher.clock import wall_clock
 from batcher.config import Settings
@@ -36,7 +36,7 @@ def command(out: MaybeOut = None, *, config: opt.Config = None, **flags: object)
 
     The key, the service, this machine and the batch, and what a run would do next. Sends nothing.
     """
-    place = locate(out, flags.get("db"), config, flags.get("shard")) if out is not None else place_of(Path.cwd(), None)
+    place = seek(out, flags.get("db"), config, flags.get("shard")) if out is not None else place_of(Path.cwd(), None)
     worst = 0
     for check in _all(place, config, given(flags), batch=out is not None):
         screen.say([f"{check.level:<5}{show_text(check.text)}"])

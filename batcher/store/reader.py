@@ -197,6 +197,11 @@ class Reader:
         rows = self._rows(_BATCH)
         return cast("tuple[str, int, int]", rows[0]) if rows else None
 
+    def ever_sent(self) -> bool:
+        """Tell whether anything of the batch was ever sent, or a transcript was kept."""
+        sql = "SELECT EXISTS (SELECT 1 FROM job WHERE attempt > 0) OR EXISTS (SELECT 1 FROM transcript)"
+        return bool(self._rows(sql)[0][0])
+
     def at_service(self) -> tuple[str, int]:
         """Return through which API the batch was sent, and how much of it may be at the service.
 
