@@ -118,7 +118,9 @@ class Engine:
 
     async def _open_context(self) -> Context:
         new_id, service, plan = new_batch_id(self._dice), self._service, self._plan
-        begin = partial(begin_session, new_id=new_id, api=service.name, account=service.account)
+        begin = partial(
+            begin_session, new_id=new_id, api=service.name, account=service.account, give_up=plan.other_account
+        )
         batch = await self._table.transact(begin)
         await self._table.transact(partial(heed_clock, origin=self._clock.origin()))
         if plan.scan:

@@ -118,7 +118,7 @@ def _batch(place: Place, api: str) -> Iterator[Check]:
         return
     if there and sent_through != api:
         text = f"batch: {there:,} of it may be at the service through its {sent_through} API, this is the {api} API"
-        yield Check("bad", text, f"use --api {sent_through} until a run ends by itself", 2)
+        yield Check("bad", text, _gone_api(sent_through), 2)
         return
     if is_held(place.lock):
         yield Check("ok", f"batch: a run is active, {words.count(counts.unfinished.jobs, 'recording')} to go")
@@ -131,6 +131,10 @@ def _batch(place: Place, api: str) -> Iterator[Check]:
         yield Check("warn", f"batch: {words.count(failed, 'recording')} failed", hint)
     if counts.unfinished.jobs:
         yield Check("ok", f"next: {run_again(place)}")
+
+
+def _gone_api(before: str) -> str:
+    return f"use --api {before} until a run ends by itself; if it is gone for good: batcher run with --other-account"
 
 
 _NEXT: tuple[tuple[Callable[[int], str], tuple[State, ...]], ...] = (
