@@ -13,10 +13,11 @@ import pytest
 
 from batcher.cli import belonging
 from batcher.cli.belonging import NOTE, check_table, keep_to_table
+from batcher.cli.memory import remembered_flags, remembering, run_again
 from batcher.cli.place import Place, place_of
 from batcher.emulator.account import Account
 from batcher.emulator.knobs import Knobs
-from batcher.errors import UsageError
+from batcher.errors import AccountRefused, UsageError
 from batcher.files import private_directory
 from batcher.lock import hold
 from tests.emulated import Emulated, emulated, make_recordings
@@ -201,6 +202,64 @@ def test_without_its_latest_run_a_batch_is_found_by_the_note(service: Emulated[A
         gone = service.run(*verb)
         assert gone.returncode == 2
         assert f"belongs to the job table {tmp_path / 't.db'}, which is not there" in gone.stderr
+
+
+def test_the_doctor_says_what_a_run_would_say_of_the_table(service: Emulated[Account], place: Place) -> None:
+    """Another one, one of another part, one that is gone: nothing of it is "none here yet"."""
+    other = place.out.parent / "t.db"
+    said = service.run("doctor", place.out, "--db", other)
+    assert said.returncode == 2
+    assert "bad  batch: " in said.stdout
+    assert "belongs to another job table" in said.stdout
+    with written(place.db, place.out) as hand:
+        hand.conn.execute("UPDATE batch SET shard = '1/2'")
+    assert "this table holds part 1/2 of the input, not all" in service.run("doctor", place.out).stdout
+    place.db.unlink()
+    assert "which is not there" in service.run("doctor", place.out).stdout
+    assert not other.exists()
+
+
+def test_the_doctor_says_that_out_was_begun_with_shards(service: Emulated[Account], tmp_path: Path) -> None:
+    """As a run without does."""
+    make_recordings(tmp_path / "in", 1, seed=10)
+    out, table = tmp_path / "out", tmp_path / "t.db"
+    assert service.run("run", tmp_path / "in", "-o", out, "--shard", "1/2", "--db", table).returncode == 0
+    said = service.run("doctor", out)
+    assert said.returncode == 2
+    assert "this OUT was begun with 2 shards" in said.stdout
+
+
+# Another account.
+
+
+def test_a_refused_account_leaves_the_right_one_known(service: Emulated[Account], place: Place, tmp_path: Path) -> None:
+    """It is named, and the command that was refused is not said to be the next step."""
+    make_recordings(tmp_path / "in", 1, seed=11)
+    right = {"host": "http://127.0.0.1:1"}
+    with remembering(place, ["run", "in", "-o", "out", "--host", right["host"]], right):
+        pass
+    refused = service.run("run", tmp_path / "in", "-o", place.out, "--host", service.url)
+    assert refused.returncode == 5
+    assert "1 recording of this batch was sent with another key" in refused.stderr
+    assert f"The run before had --host {right['host']}." in refused.stderr
+    assert "next:" not in refused.stdout
+    assert remembered_flags(place) == right
+
+
+def test_a_first_command_with_a_wrong_key_is_the_one_to_repeat(place: Place) -> None:
+    """Nothing better is known; nor is anything else when only the key, or the balance, is another one."""
+    for words in (["run", "in", "-o", "out"], ["run", "in", "in2", "-o", "out"]):
+        with pytest.raises(AccountRefused), remembering(place, words, {"host": "http://127.0.0.1:1"}):
+            raise AccountRefused("refused")
+        assert run_again(place) == shlex.join(["batcher", *words])
+
+
+def test_the_doctor_says_that_the_batch_is_at_another_account(service: Emulated[Account], place: Place) -> None:
+    """As a run would."""
+    said = service.run("doctor", place.out)
+    assert said.returncode == 5
+    assert "bad  batch: 1 of it may be at another account or host, this one shows nothing of it" in said.stdout
+    assert "--other-account" in said.stdout
 
 
 # The note.

@@ -222,6 +222,17 @@ def test_another_key_is_noticed_while_leftovers_are_at_the_first(folder: Path) -
     assert bed.rows("SELECT count(*) FROM extra") == [(1,)]
 
 
+def test_leftovers_at_an_api_that_is_gone_keep_no_run_from_ending(folder: Path) -> None:
+    """Through the other one they are not there, so they count as deleted."""
+    bed = a_bed(folder, 1_000)
+    assert bed.run() is None
+    with bed.open() as table:
+        table.execute("INSERT INTO extra (remote, reference, seen) VALUES ('file-x', 'r', 1)")
+    bed.api = "grpc"
+    assert bed.run(other_account=True) is None
+    assert bed.rows("SELECT count(*) FROM extra") == [(0,)]
+
+
 @contextmanager
 def losing_uploads(report: Path) -> Iterator[dict[str, str]]:
     """Run `batcher emulate`, which loses the answer to every upload over REST; yield its addresses."""

@@ -212,6 +212,18 @@ class Reader:
         there = self.counts().of(HELD_STATES).jobs + cast("int", extras) + self.loose()
         return (api[0][0] if api else ""), there
 
+    def account(self) -> str:
+        """Return what stands for the account that has what of the batch is at the service; nothing if none is known."""
+        rows = self._rows("SELECT account FROM batch")
+        return str(rows[0][0]) if rows else ""
+
+    def shard(self) -> str:
+        """Return which part of the input the table holds (``2/4``; nothing: the whole)."""
+        if not self._rows("SELECT 1 FROM pragma_table_info('batch') WHERE name = 'shard'"):
+            return ""  # a table from before there were shards
+        rows = self._rows("SELECT shard FROM batch")
+        return str(rows[0][0]) if rows else ""
+
     def job(self, number: int) -> Job | None:
         """Return the job with this id."""
         return next(map(_job, self._rows(_BY_ID, (number,))), None)
