@@ -1,6 +1,6 @@
 """The engine: the one place that composes the seams and the stages into a run, and winds it up."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -65,6 +65,10 @@ def new_batch_id(dice: Dice) -> str:
     return f"{dice.stream('batch').getrandbits(64):016x}"
 
 
+async def _nothing_more(_batch: Batch) -> None:
+    """Do nothing when the table has accepted the run."""
+
+
 class Engine:
     """One run over one batch. The caller holds the batch's lock and opened table and service."""
 
@@ -80,6 +84,7 @@ class Engine:
         listener: Listener,
         compute: Compute = compute_inline,
         sent: Callable[[int], None] = lambda _bytes: None,
+        accepted: Callable[[Batch], Awaitable[None]] = _nothing_more,
         wall: Callable[[], float] = time_of_day,
     ) -> None:
         self._clock, self._dice, self._table, self._service, self._disk = clock, dice, table, service, disk
@@ -89,6 +94,7 @@ class Engine:
         self._uploads = plan.uploads()
         self._valve = Valve(plan.bandwidth, self._passed, wall)
         self._sent = sent
+        self._accepted = accepted
         self._context: Context | None = None
         self._drain_wanted = False
 
@@ -112,11 +118,14 @@ class Engine:
 
     async def _open_context(self) -> Context:
         new_id, service, plan = new_batch_id(self._dice), self._service, self._plan
-        begin = partial(begin_session, new_id=new_id, api=service.name, account=service.account)
+        begin = partial(
+            begin_session, new_id=new_id, api=service.name, account=service.account, give_up=plan.other_account
+        )
         batch = await self._table.transact(begin)
         await self._table.transact(partial(heed_clock, origin=self._clock.origin()))
         if plan.scan:
             await self._table.transact(partial(keep_to, shard=str(plan.shard or "")))
+        await self._accepted(batch)
         plan = self._plan  # its limits may have changed meanwhile
         context = Context(
             clock=self._clock,

@@ -13,15 +13,18 @@ import pytest
 
 from batcher.cli import belonging
 from batcher.cli.belonging import NOTE, check_table, keep_to_table
+from batcher.cli.memory import remembered_flags, remembering, run_again
 from batcher.cli.place import Place, place_of
 from batcher.emulator.account import Account
 from batcher.emulator.knobs import Knobs
-from batcher.errors import UsageError
+from batcher.errors import AccountRefused, UsageError
 from batcher.files import private_directory
+from batcher.lock import hold
 from tests.emulated import Emulated, emulated, make_recordings
 from tests.table_tools import written
 
 QUICK = Knobs(queue_ms=20, min_work_ms=20, max_work_ms=40)
+SURROGATE = b'{"batch": "0123456789abcdef", "table": "/\\ud800"}'
 OURS = "0123456789abcdef"  #: the batch of every table that is made by hand
 
 
@@ -37,8 +40,9 @@ def place(tmp_path: Path) -> Place:
     """Return an OUT with a table in it, and the note that it is the one."""
     made = place_of(tmp_path / "out", None)
     private_directory(made.state)
-    with written(made.db, tmp_path):
-        pass
+    with written(made.db, tmp_path) as hand:
+        hand.add("a.wav")
+        hand.submit(1)
     keep_to_table(made, OURS)
     return made
 
@@ -144,7 +148,147 @@ def test_a_killed_run_leaves_either_no_note_or_that_of_its_table(service: Emulat
         assert not list(tmp_path.rglob("*.tmp"))
 
 
+def test_an_out_from_before_the_note_is_guarded_as_well(service: Emulated[Account], tmp_path: Path) -> None:
+    """Its own table is the usual one, or that of its latest run's --db; what only looks or finishes writes no note."""
+    make_recordings(tmp_path / "in", 2, seed=7)
+    for number, more in enumerate([(), ("--db", tmp_path / "t.db")]):
+        out = tmp_path / f"out-{number}"
+        run = ("run", tmp_path / "in", "-o", out)
+        assert service.run(*run, *more).returncode == 0
+        (out / ".batcher" / NOTE).unlink()
+        begun = accepted(service)
+        refused = service.run(*run, "--db", tmp_path / f"other-{number}.db")
+        assert refused.returncode == 2
+        assert "belongs to another job table" in refused.stderr
+        assert service.run("reconcile", out).returncode == 0
+        assert not (out / ".batcher" / NOTE).exists()
+        assert service.run(*run, *more).returncode == 0
+        assert accepted(service) == begun
+
+
+@pytest.mark.parametrize("verb", ["reconcile", "retry", "cancel"])
+def test_what_changes_a_batch_goes_on_with_its_own_table_only(
+    service: Emulated[Account], place: Place, tmp_path: Path, verb: str
+) -> None:
+    """Another batch's jobs are not written into this OUT."""
+    with written(tmp_path / "t.db", tmp_path) as hand:
+        hand.conn.execute("UPDATE batch SET id = 'ffffffffffffffff'")
+    refused = service.run(verb, place.out, "--db", tmp_path / "t.db", *([] if verb == "reconcile" else ["--all"]))
+    assert refused.returncode == 2
+    assert "belongs to another job table" in refused.stderr
+
+
+def test_a_table_that_is_refused_leaves_no_note(service: Emulated[Account], tmp_path: Path) -> None:
+    """One table for two shards is: the second goes on with a table of its own."""
+    make_recordings(tmp_path / "in", 6, seed=8)
+    run = ("run", tmp_path / "in", "-o", tmp_path / "out")
+    begun = accepted(service)
+    assert service.run(*run, "--shard", "1/2", "--db", tmp_path / "s.db").returncode == 0
+    assert service.run(*run, "--shard", "2/2", "--db", tmp_path / "s.db").returncode == 2
+    assert not list((tmp_path / "out").glob(f".batcher/shard-2*/{NOTE}"))
+    assert service.run(*run, "--shard", "2/2").returncode == 0
+    assert accepted(service) == begun + 6
+
+
+def test_without_its_latest_run_a_batch_is_found_by_the_note(service: Emulated[Account], tmp_path: Path) -> None:
+    """And where the table is gone, that is said."""
+    make_recordings(tmp_path / "in", 1, seed=9)
+    out = tmp_path / "out"
+    assert service.run("run", tmp_path / "in", "-o", out, "--db", tmp_path / "t.db").returncode == 0
+    (out / ".batcher" / "last-run.json").unlink()
+    assert "everything is done" in service.run("status", out).stdout
+    (tmp_path / "t.db").unlink()
+    for verb in (("status", out), ("show", out, "1"), ("retry", out, "--all")):
+        gone = service.run(*verb)
+        assert gone.returncode == 2
+        assert f"belongs to the job table {tmp_path / 't.db'}, which is not there" in gone.stderr
+
+
+def test_the_doctor_says_what_a_run_would_say_of_the_table(service: Emulated[Account], place: Place) -> None:
+    """Another one, one of another part, one that is gone: nothing of it is "none here yet"."""
+    other = place.out.parent / "t.db"
+    said = service.run("doctor", place.out, "--db", other)
+    assert said.returncode == 2
+    assert "bad  batch: " in said.stdout
+    assert "belongs to another job table" in said.stdout
+    with written(place.db, place.out) as hand:
+        hand.conn.execute("UPDATE batch SET shard = '1/2'")
+    assert "this table holds part 1/2 of the input, not all" in service.run("doctor", place.out).stdout
+    place.db.unlink()
+    assert "which is not there" in service.run("doctor", place.out).stdout
+    assert not other.exists()
+
+
+def test_the_doctor_says_that_out_was_begun_with_shards(service: Emulated[Account], tmp_path: Path) -> None:
+    """As a run without does."""
+    make_recordings(tmp_path / "in", 1, seed=10)
+    out, table = tmp_path / "out", tmp_path / "t.db"
+    assert service.run("run", tmp_path / "in", "-o", out, "--shard", "1/2", "--db", table).returncode == 0
+    said = service.run("doctor", out)
+    assert said.returncode == 2
+    assert "this OUT was begun with 2 shards" in said.stdout
+
+
+# Another account.
+
+
+def test_a_refused_account_leaves_the_right_one_known(service: Emulated[Account], place: Place, tmp_path: Path) -> None:
+    """It is named, and the command that was refused is not said to be the next step."""
+    make_recordings(tmp_path / "in", 1, seed=11)
+    right = {"host": "http://127.0.0.1:1"}
+    with remembering(place, ["run", "in", "-o", "out", "--host", right["host"]], right):
+        pass
+    refused = service.run("run", tmp_path / "in", "-o", place.out, "--host", service.url)
+    assert refused.returncode == 5
+    assert "1 recording of this batch was sent with another key" in refused.stderr
+    assert f"The run before had --host {right['host']}." in refused.stderr
+    assert "next:" not in refused.stdout
+    assert remembered_flags(place) == right
+
+
+def test_a_first_command_with_a_wrong_key_is_the_one_to_repeat(place: Place) -> None:
+    """Nothing better is known; nor is anything else when only the key, or the balance, is another one."""
+    for words in (["run", "in", "-o", "out"], ["run", "in", "in2", "-o", "out"]):
+        with pytest.raises(AccountRefused), remembering(place, words, {"host": "http://127.0.0.1:1"}):
+            raise AccountRefused("refused")
+        assert run_again(place) == shlex.join(["batcher", *words])
+
+
+def test_the_doctor_says_that_the_batch_is_at_another_account(service: Emulated[Account], place: Place) -> None:
+    """As a run would."""
+    said = service.run("doctor", place.out)
+    assert said.returncode == 5
+    assert "bad  batch: 1 of it may be at another account or host, this one shows nothing of it" in said.stdout
+    assert "--other-account" in said.stdout
+
+
 # The note.
+
+
+def test_a_table_from_which_nothing_was_sent_binds_nobody(place: Place, tmp_path: Path) -> None:
+    """Unless a run works with it now: it may be about to send."""
+    other = place_of(place.out, tmp_path / "t.db")
+    with written(place.db, tmp_path) as hand:
+        hand.conn.execute("UPDATE job SET attempt = 0")
+    with hold(place.lock):
+        with pytest.raises(UsageError, match="belongs to another job table"):
+            check_table(other)
+        with pytest.raises(UsageError, match="belongs to another job table"):
+            keep_to_table(other, "f" * 16)
+    check_table(other)
+    keep_to_table(other, "f" * 16)
+    assert note(place.out) == {"batch": "f" * 16, "table": str(other.db)}
+
+
+def test_a_table_whose_name_nobody_can_type_is_not_named_as_another(place: Place, tmp_path: Path) -> None:
+    """The hint says so instead."""
+    strange = tmp_path / os.fsdecode(b"t\xff.db")
+    place.db.rename(strange)
+    keep_to_table(place_of(place.out, strange), OURS)
+    with pytest.raises(UsageError) as refused:
+        check_table(place)
+    assert "cannot be typed" in refused.value.hint
+    assert "FILE" not in refused.value.hint
 
 
 def test_out_may_be_moved_together_with_its_table(place: Place, tmp_path: Path) -> None:
@@ -195,7 +339,7 @@ def test_of_two_notes_the_first_one_stays(place: Place, monkeypatch: pytest.Monk
     assert (place.state / NOTE).read_bytes() == first
 
 
-@pytest.mark.parametrize("content", [b"", b"[]", b"{}", b"\xff", b"[" * 50_000, b'"' + b"x" * 70_000 + b'"'])
+@pytest.mark.parametrize("content", [b"", b"[]", b"{}", b"\xff", b"[" * 50_000, b'"' + b"x" * 70_000 + b'"', SURROGATE])
 def test_a_note_that_cannot_be_understood_is_no_leave_to_go_on(place: Place, content: bytes) -> None:
     """It is refused with the name of the file."""
     (place.state / NOTE).write_bytes(content)

@@ -18,9 +18,10 @@ from batcher.errors import AccountRefused, UsageError
 from batcher.judgement import Scene, Settle
 from batcher.model import RemoteObject, RemoteStatus, Survey
 from batcher.requests import Request
-from batcher.stages.poll import _apply
+from batcher.stages.poll import _another_account, _apply
 from batcher.states import State
 from batcher.store import jobs
+from batcher.store.claim import Unseen
 from tests.cli_tools import batcher, call, follow
 from tests.emulated import make_recordings
 from tests.engine_bed import KEY, Bed
@@ -90,6 +91,42 @@ def test_another_api_is_refused_while_audio_may_show_up_through_the_first(folder
     assert bed.wrong() == []
     bed.api = "grpc"
     assert bed.run() is None
+
+
+def test_an_api_that_is_gone_is_given_up_on_request(folder: Path) -> None:
+    """The batch is done through the other one; without the words it would be blocked for good."""
+    bed = a_stopped_bed(folder)
+    bed.api = "grpc"
+    assert bed.run(other_account=True) is None
+    assert bed.states() == {"done": 2}
+    assert not loose(bed)
+
+
+def test_what_an_api_that_is_gone_had_accepted_is_reported_as_failed(folder: Path) -> None:
+    """It may have been billed: only a person has it sent again."""
+    bed = a_bed(folder, 1_000, 1_001)
+    bed.run(drain_at(3))
+    assert bed.states() == {"submitted": 2}
+    bed.api = "grpc"
+    assert bed.run(other_account=True) is None
+    assert bed.states() == {"failed": 2}
+    assert bed.account.tally.accepted.total() == 0
+    assert bed.run() is None
+
+
+@pytest.mark.parametrize(
+    ("unseen", "words"),
+    [
+        (Unseen(1, 0, loose=False), "1 recording of this batch was sent"),
+        (Unseen(1_200, 1, loose=True), "1,200 recordings of this batch were sent"),
+        (Unseen(0, 1, loose=False), "this batch was sent with another key"),
+    ],
+)
+def test_what_another_account_does_not_show_is_said_of_one_and_of_many(unseen: Unseen, words: str) -> None:
+    """And what to do for one who has only another key of the same account."""
+    refusal = _another_account(unseen)
+    assert words in str(refusal)
+    assert "only its key is another one" in refusal.hint
 
 
 def test_a_look_that_is_late_enough_settles_it_without_anything_being_sent(folder: Path) -> None:
@@ -183,6 +220,17 @@ def test_another_key_is_noticed_while_leftovers_are_at_the_first(folder: Path) -
     bed.key = "another"
     assert isinstance(bed.run(), AccountRefused)
     assert bed.rows("SELECT count(*) FROM extra") == [(1,)]
+
+
+def test_leftovers_at_an_api_that_is_gone_keep_no_run_from_ending(folder: Path) -> None:
+    """Through the other one they are not there, so they count as deleted."""
+    bed = a_bed(folder, 1_000)
+    assert bed.run() is None
+    with bed.open() as table:
+        table.execute("INSERT INTO extra (remote, reference, seen) VALUES ('file-x', 'r', 1)")
+    bed.api = "grpc"
+    assert bed.run(other_account=True) is None
+    assert bed.rows("SELECT count(*) FROM extra") == [(0,)]
 
 
 @contextmanager

@@ -189,9 +189,10 @@ def test_what_a_job_occupies_is_reckoned_by_the_table(bench: Bench) -> None:
 def test_another_api_is_refused_while_the_first_one_holds_anything(bench: Bench, state: State) -> None:
     """It could not see it, would take it for lost, and have it transcribed and billed again."""
     job = bench.bring(bench.new("h", 1), state)
-    with pytest.raises(UsageError, match="1 of this batch are at the service through its grpc API") as refused:
+    with pytest.raises(UsageError, match="1 of this batch may be at the service through its grpc API") as refused:
         bench.do(lambda ledger: begin_session(ledger, "f" * 16, "rest", "account"))
     assert "--api grpc" in refused.value.hint
+    assert "--other-account" in refused.value.hint
     bench.do(lambda ledger: ledger.rows("UPDATE job SET state = 'cancelled' WHERE id = ?", (job.id,)))
     bench.do(lambda ledger: begin_session(ledger, "f" * 16, "rest", "account"))
     assert bench.rows("SELECT api FROM batch") == [("rest",)]

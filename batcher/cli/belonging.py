@@ -1,7 +1,9 @@
 """Which job table OUT belongs to: with another one everything in it would be sent, and paid for, again.
 
-It is written down in OUT before anything is sent. What counts is the batch, not where its table lies: OUT may be moved,
-and a table put back from a copy.
+`run` writes it down in OUT when the table is known to do for it, and before anything is sent. What counts is the
+batch, not where its table lies: OUT may be moved, and a table put back from a copy. An OUT from before there was such
+a note belongs to the table that it has, or that its latest run had. A table of which nothing was ever sent binds
+nobody.
 """
 
 import json
@@ -10,10 +12,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from batcher.cli.place import Place, place_of
+from batcher.cli.memory import remembered_flags
+from batcher.cli.place import TABLE, Place, place_of
 from batcher.cli.words import typeable
 from batcher.errors import BatcherError, UsageError
 from batcher.files import OutputError, read_small, write_output
+from batcher.lock import hold, is_held
 from batcher.store.reader import open_reader
 from batcher.text import show_path
 
@@ -28,11 +32,18 @@ class Note:
     batch: str
     table: Path  #: where it was at the latest run
 
+    @property
+    def lock(self) -> Path:
+        """Return the lock beside the table."""
+        return self.table.with_name(self.table.name + ".lock")
+
 
 def check_table(place: Place) -> None:
-    """Raise UsageError when a run would go on in OUT with another table than its own. Makes nothing. Blocks."""
-    note = _read(place)
-    if note is not None and (not place.db.exists() or _batch_in(place.db) not in (note.batch, None)):
+    """Raise UsageError when a verb would go on in OUT with another table than its own. Makes nothing. Blocks."""
+    note = _read(place) or _earlier(place)
+    if note is None or (place.db.exists() and _batch_in(place.db) in (note.batch, None)):
+        return
+    if _binds(note):
         raise _another_table(place, note)
 
 
@@ -43,9 +54,55 @@ def keep_to_table(place: Place, batch: str) -> None:
     """
     note = _read(place) or _write(place, batch)
     if note.batch != batch:
-        raise _another_table(place, note)
-    if _absolute(note.table) != _absolute(place.db):  # it was moved
+        _replace(place, batch, note)
+    elif _absolute(note.table) != _absolute(place.db):  # it was moved
         write_output(place.state, NOTE, _content(place, batch), replace=True)
+
+
+def check_there(place: Place) -> None:
+    """Raise UsageError when the table of a batch is not there, and OUT tells which one it was. Blocks."""
+    note = _noted(place)
+    if note is not None and not place.db.exists() and not note.table.exists():
+        raise UsageError(_gone(place, note), hint=_put_back(note))
+
+
+def noted_table(place: Place) -> Path | None:
+    """Return the table that OUT says is its own, if it does. Blocks."""
+    note = _noted(place)
+    return note.table if note else None
+
+
+def _noted(place: Place) -> Note | None:
+    """Return what is written down in OUT, for those who only look: if it can be told."""
+    with suppress(UsageError):
+        return _read(place)
+    return None
+
+
+def _binds(note: Note) -> bool:
+    """Tell whether anything was, or may be, sent from the noted table; of one that is not there that is unknown."""
+    return _batch_in(note.table) != note.batch or is_held(note.lock) or _has_sent(note.table)
+
+
+def _replace(place: Place, batch: str, note: Note) -> None:
+    """Let OUT belong to another table, if nothing was sent from its own. Nobody begins with that one meanwhile."""
+    if _binds(note):
+        raise _another_table(place, note)
+    with hold(note.lock):
+        if _read(place) != note or _has_sent(note.table):
+            raise _another_table(place, note)
+        write_output(place.state, NOTE, _content(place, batch), replace=True)
+
+
+def _earlier(place: Place) -> Note | None:
+    """Return whose OUT was before there was a note: the usual table's, or that of the latest run's --db."""
+    remembered = remembered_flags(place).get("db")
+    tables = [place.state / TABLE, *([Path(remembered)] if isinstance(remembered, str) else [])]
+    for table in tables:
+        batch = _batch_in(table)
+        if batch is not None and _has_sent(table):
+            return Note(batch, table)
+    return None
 
 
 def _write(place: Place, batch: str) -> Note:
@@ -72,7 +129,8 @@ def _read(place: Place) -> Note | None:
     file = place.state / NOTE
     try:
         body = json.loads(read_small(file, _MOST_BYTES))
-        return Note(str(body["batch"]), place.out / str(body["table"]))
+        note = Note(str(body["batch"]), place.out / str(body["table"]))
+        os.fsencode(note.batch + str(note.table))  # what cannot be a name raises here, not where it is used
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
@@ -80,6 +138,7 @@ def _read(place: Place) -> Note | None:
             f"{show_path(os.fsencode(file))} cannot be understood: it tells which job table OUT belongs to",
             hint="Remove it, and run again with the same --db as before.",
         ) from error
+    return note
 
 
 def _batch_in(table: Path) -> str | None:
@@ -90,31 +149,46 @@ def _batch_in(table: Path) -> str | None:
     return None
 
 
+def _has_sent(table: Path) -> bool:
+    """Tell whether anything of a table was ever sent; one that cannot be read may have."""
+    with suppress(BatcherError), open_reader(table) as reader:
+        return reader.ever_sent()
+    return True
+
+
 def _another_table(place: Place, note: Note) -> UsageError:
-    out, table = show_path(os.fsencode(_absolute(place.out))), _absolute(note.table)
-    name = show_path(os.fsencode(table))
+    table = _absolute(note.table)
     if not table.exists():
-        what = f"{out} belongs to the job table {name}, which is not there"
+        what = _gone(place, note)
     elif table == _absolute(place.db):
-        what = f"{out} belongs to another job table than the one that is now at {name}"
+        what = f"{_named(place.out)} belongs to another job table than the one that is now at {_named(table)}"
     else:
-        what = f"{out} belongs to another job table, {name}"
+        what = f"{_named(place.out)} belongs to another job table, {_named(table)}"
     return UsageError(f"{what}: without it all would be sent, and paid for, again", hint=_go_on(place, note, table))
 
 
+def _gone(place: Place, note: Note) -> str:
+    return f"{_named(place.out)} belongs to the job table {_named(note.table)}, which is not there"
+
+
 def _go_on(place: Place, note: Note, table: Path) -> str:
-    if table.exists() and table != _absolute(place.db):
-        usual = _absolute(place_of(place.out, None, str(place.shard or "")).db)
-        with_it = "without --db" if table == usual else f"with --db {_typed(table)}"
-        return f"Go on {with_it}, or give another -o."
-    return (
-        f"Put the table of batch {note.batch} back, or say with --db where it is now, or give another -o. To begin anew "
-        f"in this one, and pay for everything again, remove {_typed(place.state / NOTE)} first."
-    )
+    if not table.exists() or table == _absolute(place.db):
+        return _put_back(note)
+    usual = _absolute(place_of(place.out, None, str(place.shard or "")).db)
+    name = typeable(os.fsencode(table))
+    if table == usual:
+        with_it = "without --db"
+    else:
+        with_it = f"with --db {name}" if name else "with the same --db as before (its name cannot be typed here)"
+    return f"Go on {with_it}, or give another -o. To have the table elsewhere, move it there, and name it with --db."
 
 
-def _typed(path: Path) -> str:
-    return typeable(os.fsencode(_absolute(path))) or "FILE"
+def _put_back(note: Note) -> str:
+    return f"Put the table of batch {note.batch} back, or say with --db where it is now, or give another -o."
+
+
+def _named(path: Path) -> str:
+    return show_path(os.fsencode(_absolute(path)))
 
 
 def _absolute(path: Path) -> Path:

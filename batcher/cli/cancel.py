@@ -6,6 +6,7 @@ import structlog
 
 from batcher.cli import options as opt
 from batcher.cli import screen, words
+from batcher.cli.belonging import check_table
 from batcher.cli.display import Display
 from batcher.cli.key import find_key
 from batcher.cli.memory import remembered_flags, run_again
@@ -39,6 +40,7 @@ def command(
     What is at the service is deleted there as soon as the service lets go of it.
     """
     place = locate(out, flags.get("db"), config, flags.get("shard"))
+    check_table(place)
     settings = read_settings(config_file(config), remembered_flags(place) | given(flags))
     with open_reader(place.db) as reader:
         meant = chosen(reader, place, jobs or [], OPEN, every=every)

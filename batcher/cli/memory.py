@@ -13,15 +13,20 @@ from pathlib import Path
 from typing import cast
 
 from batcher.cli.place import Place
-from batcher.errors import UsageError
+from batcher.errors import AccountRefused, UsageError
 
 #: What was meant for that run alone: whoever goes on giving an account up is not warned when it is another one again.
 _ONCE = ("--other-account",)
+#: Where the service is and whose key it is: what a refused account may be wrong about.
+_WHERE = ("api", "region", "host", "key_file")
+_NOWHERE = "none of --api, --region, --host and --key-file"
 
 
 @contextmanager
 def remembering(place: Place, arguments: Sequence[str], flags: Mapping[str, object]) -> Iterator[None]:
     """Keep how `run` was called, unless it is refused: that is not the command to repeat.
+
+    Where an account is refused that is another one than the latest run's, that one stays known, and is named.
 
     The key is never among a command's arguments. How a run shows itself is for that run alone.
     """
@@ -33,6 +38,20 @@ def remembering(place: Place, arguments: Sequence[str], flags: Mapping[str, obje
     except UsageError:
         _keep(place, before)
         raise
+    except AccountRefused as error:
+        earlier = before.get("flags")
+        if isinstance(earlier, dict) and _where(earlier) != _where(kept):
+            error.hint = f"{error.hint} The run before had {_where(earlier) or _NOWHERE}.".lstrip()
+            _keep(place, before)
+        raise
+
+
+def _where(flags: Mapping[str, object]) -> str:
+    """Return where a run looked for the service, as it was typed: nothing where nothing of it was given."""
+    given = [(name.replace("_", "-"), flags[name]) for name in _WHERE if name in flags]
+    return " ".join(
+        f"--{name} {shlex.quote(_absolute(value) if isinstance(value, Path) else str(value))}" for name, value in given
+    )
 
 
 def _keep(place: Place, content: Mapping[str, object]) -> None:

@@ -33,7 +33,10 @@ Config = Annotated[
 ]
 OtherAccount = Annotated[
     bool,
-    typer.Option("--other-account", help="The account is another one now; what was sent to the old one is given up."),
+    typer.Option(
+        "--other-account",
+        help="The account or the API is another one now, for good; what was sent to the old one is given up.",
+    ),
 ]
 FilesFrom = Annotated[
     list[str] | None,

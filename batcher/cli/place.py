@@ -73,13 +73,23 @@ def place_of(out: Path, db: str | Path | None, shard: str = "") -> Place:
 
 
 def locate(out: Path, db: object, config: Path | None = None, shard: object = None) -> Place:
-    """Return the place of a batch for the verbs that only look: no settings are checked, so it is quick.
+    """Return the place of a batch for the verbs that need one. Raises UsageError when OUT's own table is gone."""
+    from batcher.cli.belonging import check_there  # noqa: PLC0415 - it needs a place itself
 
-    The table is found as `run` finds it: flag (also one of the latest run), ``BATCHER_DB``, configuration file. So is
-    the shard; where nothing says which, it is the only one that there is.
+    place = seek(out, db, config, shard)
+    check_there(place)
+    return place
+
+
+def seek(out: Path, db: object, config: Path | None = None, shard: object = None) -> Place:
+    """Return where a batch is, if there is one: no settings are checked, so it is quick.
+
+    The table is found as `run` finds it: flag (also one of the latest run), the one that OUT says is its own,
+    ``BATCHER_DB``, configuration file. So is the shard; where nothing says which, it is the only one that there is.
     """
     part = str(shard or os.environ.get("BATCHER_SHARD") or _in_file("shard", config) or _only_shard(out) or "")
-    given = str(db) if db else _remembered_db(place_of(out, None, part))
+    usual = place_of(out, None, part)
+    given = str(db) if db else _remembered_db(usual) or _noted_db(usual)
     return place_of(out, given or os.environ.get("BATCHER_DB") or _in_file("db", config), part)
 
 
@@ -103,6 +113,14 @@ def _remembered_db(place: Place) -> str:
 
     value = remembered_flags(place).get("db")
     return value if isinstance(value, str) else ""
+
+
+def _noted_db(place: Place) -> str:
+    """Return the table that OUT says is its own, if it is there: else another one may be known."""
+    from batcher.cli.belonging import noted_table  # noqa: PLC0415 - it needs a place itself
+
+    table = noted_table(place)
+    return str(table) if table is not None and table.exists() else ""
 
 
 def _in_file(key: str, config: Path | None) -> str:

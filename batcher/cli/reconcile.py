@@ -7,6 +7,7 @@ import typer
 
 from batcher.cli import options as opt
 from batcher.cli import screen, words
+from batcher.cli.belonging import check_table
 from batcher.cli.display import Display, new_view
 from batcher.cli.key import require_key
 from batcher.cli.memory import remembered_flags
@@ -41,6 +42,7 @@ def command(
     Takes over, fetches what is ready, deletes leftovers, says what it found. Sends nothing.
     """
     place = locate(out, flags.get("db"), config, flags.get("shard"))
+    check_table(place)
     settings = read_settings(config_file(config), remembered_flags(place) | given(flags))
     key = require_key(settings.key_file)
     with open_reader(place.db):  # there must be a batch

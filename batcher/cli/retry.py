@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from batcher.cli import options as opt
 from batcher.cli import screen, words
+from batcher.cli.belonging import check_table
 from batcher.cli.memory import run_again
 from batcher.cli.place import locate
 from batcher.cli.wishes import carry_out, chosen
@@ -32,6 +33,7 @@ def command(
     An active run takes them up, otherwise the next one does. With --all: every one of them.
     """
     place = locate(out, db, config, shard)
+    check_table(place)
     with open_reader(place.db) as reader:
         meant = chosen(reader, place, jobs or [], AGAIN, every=every)
     fitting = [job for job in meant if accepts(job.state, Event.RETRY)]

@@ -33,7 +33,7 @@ from batcher.cli.settings import read_settings
 from batcher.cli.shards import settle_shards
 from batcher.clock import Dice, SystemClock
 from batcher.config import Settings
-from batcher.engine import Engine, Pulse, new_batch_id
+from batcher.engine import Engine, Pulse
 from batcher.errors import BatcherError, MachineRefuses, UsageError
 from batcher.files import Inputs, WalkProblem, WalkRules, offload, private_directory, sweep_temporaries
 from batcher.local_disk import LocalDisk
@@ -41,7 +41,7 @@ from batcher.model import LIMITED, Limits
 from batcher.service import Service
 from batcher.stages.context import Plan
 from batcher.store import jobs
-from batcher.store.claim import batch_of
+from batcher.store.claim import Batch
 from batcher.store.db import Database, open_database
 from batcher.store.table import Table
 from batcher.text import show_path
@@ -133,9 +133,6 @@ async def _conduct(order: Order, display: Display, clock: SystemClock, outcome: 
     disk = _disk(order)
     async with _open_table(order.place.db) as database, _open_service(order) as connection:
         table, dice = Table(database, clock), Dice()
-        batch = await table.transact(partial(batch_of, new_id=new_batch_id(dice), api=connection.name))
-        await offload(keep_to_table, order.place, batch)  # before anything in OUT is touched
-        await _sweep_temporaries(table, order.place)
         service = _WatchedService(connection, display.meter)
         engine = Engine(
             clock=clock,
@@ -147,6 +144,7 @@ async def _conduct(order: Order, display: Display, clock: SystemClock, outcome: 
             listener=display.moved,
             compute=offload,
             sent=display.meter.sent,
+            accepted=partial(_settle_in, table=table, order=order),
         )
         display.start(engine.pulse)
         async with anyio.create_task_group() as helpers:
@@ -158,6 +156,16 @@ async def _conduct(order: Order, display: Display, clock: SystemClock, outcome: 
             helpers.cancel_scope.cancel()
         # Before the table is closed: its last reader keeps SQLite from tidying up.
         await offload(display.stop)
+
+
+async def _settle_in(batch: Batch, table: Table, order: Order) -> None:
+    """Keep OUT to the table, which has accepted the run, before anything in OUT is touched and anything is sent.
+
+    What only finishes a batch has checked that already, and leaves the note as it is.
+    """
+    if order.plan.admit:
+        await offload(keep_to_table, order.place, batch.id)
+    await _sweep_temporaries(table, order.place)
 
 
 @asynccontextmanager

@@ -18,20 +18,36 @@ PARTS = "parts"  #: the file in OUT's private directory that tells how many part
 def settle_shards(place: Place) -> None:
     """Keep OUT to the division that it was begun with: else recordings are in two tables, and paid for twice. Blocks.
 
-    The first run writes it down before it makes a table, so that of several that begin at once only one decides. Rows
-    are looked for as well: an older OUT has tables alone. Raises UsageError when it was begun otherwise.
+    The first run writes it down before it makes a table, so that of several that begin at once only one decides.
+    Raises UsageError when it was begun otherwise.
     """
-    for parts, table in _tables(place.out):
-        if parts != _parts(place.shard) and _has_jobs(table):
-            raise _begun_otherwise(place.shard, parts)
+    _check_tables(place)
     try:
         write_output(place.out / PRIVATE, PARTS, b"%d\n" % _parts(place.shard), replace=False)
     except OutputError:
-        file = place.out / PRIVATE / PARTS
-        written = _written(file)
-        if written != _parts(place.shard):  # else another shard was quicker
-            slip = f"If that was a slip, and nothing works there, remove {quoted(file)} first."
-            raise _begun_otherwise(place.shard, written, slip) from None
+        _check_written(place)  # another shard was quicker
+
+
+def check_shards(place: Place) -> None:
+    """Raise UsageError when a run would be refused because OUT was begun with another division. Makes nothing."""
+    _check_tables(place)
+    if (place.out / PRIVATE / PARTS).exists():
+        _check_written(place)
+
+
+def _check_tables(place: Place) -> None:
+    """Look for rows: an older OUT has tables alone."""
+    for parts, table in _tables(place.out):
+        if parts != _parts(place.shard) and _has_jobs(table):
+            raise _begun_otherwise(place.shard, parts)
+
+
+def _check_written(place: Place) -> None:
+    file = place.out / PRIVATE / PARTS
+    written = _written(file)
+    if written != _parts(place.shard):
+        slip = f"If that was a slip, and nothing works there, remove {quoted(file)} first."
+        raise _begun_otherwise(place.shard, written, slip) from None
 
 
 def _parts(shard: Shard | None) -> int:

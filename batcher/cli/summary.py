@@ -9,6 +9,7 @@ from batcher.cli.meter import Snapshot
 from batcher.cli.place import Place
 from batcher.cli.session import Outcome
 from batcher.cli.views import JsonView, status_facts
+from batcher.errors import AccountRefused, UsageError
 from batcher.files import WalkProblem
 from batcher.model import Job
 from batcher.states import State
@@ -73,7 +74,8 @@ def closing_lines(end: End) -> Iterator[str]:
         yield left
     if end.outcome.signal is not None:
         yield "stopped on request; nothing is lost, and what is at the service goes on there"
-    yield from closing.next_steps(end.place, counts, end.failed)
+    if not isinstance(end.outcome.stop, UsageError | AccountRefused):  # else it is what the refusal says
+        yield from closing.next_steps(end.place, counts, end.failed)
 
 
 def _problem_lines(title: str, problems: Sequence[WalkProblem]) -> Iterator[str]:

@@ -61,7 +61,7 @@ class Plan:
     free_space: int = 64 * 1024 * 1024  #: below this nothing new is started
     longest_first: bool = False  #: of the recordings that are ready to be sent
     convert: bool = True  #: what the service cannot decode is sent once more as FLAC
-    other_account: bool = False  #: a person says that the account is another one now
+    other_account: bool = False  #: a person says that the account, or the API, is another one now
     admit: bool = True  #: False: finish what is at the service, send nothing new
     scan: bool = True
     shard: Shard | None = None  #: the part of the input that is looked for; None is all of it

@@ -266,19 +266,23 @@ def look_out(ledger: Ledger, settle: Settle) -> Outlook:
     )
 
 
+_GONE = "that account is gone for good, or only its key is another one now"
+
+
 def _another_account(unseen: Unseen) -> AccountRefused:
     if unseen.jobs:
+        number, one = unseen.jobs, unseen.jobs == 1
         return AccountRefused(
-            f"{unseen.jobs:,} recordings of this batch were sent with another key or to another host, and this account "
-            "shows none of them",
-            hint="Run again with that key and host. If they are gone for good, add --other-account: what was accepted "
-            "there is then reported as failed, and what may not have been is sent again and may be billed again.",
+            f"{'1 recording' if one else f'{number:,} recordings'} of this batch {'was' if one else 'were'} sent with "
+            f"another key or to another host, and this account does not show {'it' if one else 'any of them'}",
+            hint=f"Run again with that key and host. If {_GONE}, add --other-account: what was accepted there is then "
+            "reported as failed, and what may not have been is sent again and may be billed again.",
         )
     return AccountRefused(
         "this batch was sent with another key or to another host, where something of it may be left to delete, and this "
         "account shows nothing of it",
-        hint="Run again with that key and host. If that account is gone for good, add --other-account: what is left "
-        "there stays there.",
+        hint=f"Run again with that key and host. If {_GONE}, add --other-account: what is left at the old account "
+        "stays there.",
     )
 
 

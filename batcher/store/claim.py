@@ -36,10 +36,11 @@ def batch_of(ledger: Ledger, new_id: str, api: str) -> str:
     return cast("str", batch)
 
 
-def begin_session(ledger: Ledger, new_id: str, api: str, account: str) -> Batch:
+def begin_session(ledger: Ledger, new_id: str, api: str, account: str, *, give_up: bool = False) -> Batch:
     """Return the batch of this table with the number of this run; a new table becomes batch `new_id`.
 
     `account` is that of the service. While the batch holds something at another one, that one stays on record.
+    With `give_up` a person says that what is there through another API is gone for good.
 
     Raises:
         UsageError: something of the batch is at the service through another API, which `api` cannot see. It would
@@ -48,7 +49,7 @@ def begin_session(ledger: Ledger, new_id: str, api: str, account: str) -> Batch:
     batch_of(ledger, new_id, api)
     ((before, known),) = ledger.rows("SELECT api, account FROM batch")
     there = unseen(ledger)
-    if before != api and there:
+    if before != api and there and not give_up:
         raise _through_another_api(there, cast("str", before), api)
     moved = bool(there and known and known != account)
     sql = "UPDATE batch SET session = session + 1, api = ?, account = ? RETURNING id, session"
@@ -57,11 +58,16 @@ def begin_session(ledger: Ledger, new_id: str, api: str, account: str) -> Batch:
 
 
 def _through_another_api(there: "Unseen", before: str, api: str) -> UsageError:
-    hint = f"Run the same command with --api {before} until it ends by itself; then the API may change."
+    hint = (
+        f"Run the same command with --api {before} until it ends by itself; then the API may change. If that API is gone "
+        "for good, add --other-account: what was accepted there is then reported as failed, what may not have been is "
+        "sent again and may be billed again, and what is left there stays there."
+    )
     number = there.jobs + there.leftovers
     if number:
         what = (
-            f"{number:,} of this batch are at the service through its {before} API, where the {api} API cannot see them"
+            f"{number:,} of this batch may be at the service through its {before} API, where the {api} API sees nothing "
+            "of it"
         )
     else:
         what = (

@@ -198,6 +198,11 @@ class Reader:
         rows = self._rows(_BATCH)
         return cast("tuple[str, int, int]", rows[0]) if rows else None
 
+    def ever_sent(self) -> bool:
+        """Tell whether anything of the batch was ever sent, or a transcript was kept."""
+        sql = "SELECT EXISTS (SELECT 1 FROM job WHERE attempt > 0) OR EXISTS (SELECT 1 FROM transcript)"
+        return bool(self._rows(sql)[0][0])
+
     def at_service(self) -> tuple[str, int]:
         """Return through which API the batch was sent, and how much of it may be at the service.
 
@@ -207,6 +212,18 @@ class Reader:
         api = cast("list[tuple[str]]", self._rows("SELECT api FROM batch"))
         there = self.counts().of(HELD_STATES).jobs + cast("int", extras) + self.loose()
         return (api[0][0] if api else ""), there
+
+    def account(self) -> str:
+        """Return what stands for the account that has what of the batch is at the service; nothing if none is known."""
+        rows = self._rows("SELECT account FROM batch")
+        return str(rows[0][0]) if rows else ""
+
+    def shard(self) -> str:
+        """Return which part of the input the table holds (``2/4``; nothing: the whole)."""
+        if not self._rows("SELECT 1 FROM pragma_table_info('batch') WHERE name = 'shard'"):
+            return ""  # a table from before there were shards
+        rows = self._rows("SELECT shard FROM batch")
+        return str(rows[0][0]) if rows else ""
 
     def job(self, number: int) -> Job | None:
         """Return the job with this id."""

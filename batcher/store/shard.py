@@ -15,11 +15,16 @@ def keep_to(ledger: Ledger, shard: str) -> None:
     if before == shard:
         return
     if ledger.rows("SELECT 1 FROM job LIMIT 1"):
-        raise UsageError(
-            f"this table holds {_spelled(before)} of the input, not {_spelled(shard)}",
-            hint=f"Go on {f'with --shard {before}' if before else 'without --shard'}, or give another --db or OUT.",
-        )
+        raise another_part(before, shard)
     ledger.rows("UPDATE batch SET shard = ?", (shard,))
+
+
+def another_part(before: str, shard: str) -> UsageError:
+    """Return what is said when a table with rows of one part is to hold another one."""
+    return UsageError(
+        f"this table holds {_spelled(before)} of the input, not {_spelled(shard)}",
+        hint=f"Go on {f'with --shard {before}' if before else 'without --shard'}, or give another --db or OUT.",
+    )
 
 
 def _spelled(shard: str) -> str:
