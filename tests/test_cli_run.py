@@ -7,10 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from batcher.cli.place import place_of
 from batcher.emulator.account import Account
 from batcher.emulator.knobs import Knobs
+from batcher.model import Cause
+from batcher.states import Event, State
 from tests.cli_tools import call, events, follow, service
 from tests.emulated import KEY, Emulated, emulated, make_recordings
+from tests.table_tools import written
 
 #: Jobs that never end by themselves: what happens beside a run that is active has all the time it needs.
 ENDLESS = Knobs(queue_ms=3_600_000)
@@ -163,6 +167,21 @@ def test_json_progress_is_one_object_a_line_and_ends_with_a_summary(quick: Emula
     assert seen[-1]["states"]["done"] == 2
     (skipped,) = seen[-1]["skipped"]
     assert (skipped["cause"], skipped["reason"], skipped["jobs"]) == ("unsuitable", "empty", 1)
+
+
+def test_the_end_of_a_run_tells_of_what_was_cancelled_with_another_name(
+    quick: Emulated[Account], tmp_path: Path
+) -> None:
+    """A person may never have meant it: it says why, and what sends it."""
+    make_recordings(tmp_path / "in", 1)
+    run = ("run", tmp_path / "in", "-o", tmp_path / "out")
+    assert quick.run(*run).returncode == 0
+    with written(place_of(tmp_path / "out", None).db, tmp_path / "other") as hand:
+        hand.add("copy.wav")
+        hand.fire(2, State.NEW, Event.CANCEL, "this very audio was given up", cause=Cause.GIVEN_UP)
+    said = quick.run(*run).stdout
+    assert "cancelled with another name of the same audio 1:\n  1 x this very audio was given up\n" in said
+    assert "to have one sent: batcher retry " in said
 
 
 @pytest.mark.parametrize("progress", ["json", "none"])

@@ -156,3 +156,32 @@ def test_what_was_taken_for_lost_and_only_touched_is_taken_up(folder: Path, api:
     assert bed.states() == {"done": 1}
     assert bed.wrong() == []
     assert accepted(bed) == (1 if act == "touched" else 2)
+
+
+@BOTH
+def test_a_wish_that_is_taken_back_sends_no_copy(folder: Path, api: str) -> None:
+    """Tried again and given up before the next run: a third name is not sent either."""
+    bed = a_bed(folder, api)
+    assert bed.run() is None
+    meddle(bed, "copied")
+    assert bed.run() is None
+    before = accepted(bed)
+    bed.disk.leave(Request("retry", [3]), Request("cancel", [3]))
+    bed.add("c.wav", content=NOISE)
+    assert bed.run() is None
+    assert [bed.state(f"{name}.wav") for name in "abc"] == ["failed", "cancelled", "failed"]
+    assert accepted(bed) == before
+
+
+@BOTH
+def test_a_wish_for_one_name_is_enough_for_all_of_them(folder: Path, api: str) -> None:
+    """The others had failed with it, and are done for nothing."""
+    bed = a_bed(folder, api, times=1)
+    assert bed.run() is None
+    meddle(bed, "copied")
+    assert bed.run() is None
+    bed.disk.leave(Request("retry", [3]))
+    assert bed.run() is None
+    assert bed.states() == {"done": 3}
+    assert bed.wrong() == []
+    assert accepted(bed) == 3
