@@ -280,6 +280,14 @@ def test_a_table_from_which_nothing_was_sent_binds_nobody(place: Place, tmp_path
     assert note(place.out) == {"batch": "f" * 16, "table": str(other.db)}
 
 
+def test_an_empty_file_is_not_the_table_of_an_out_from_before_the_note(place: Place, tmp_path: Path) -> None:
+    """A run would make a new table in it."""
+    (place.state / NOTE).unlink()
+    (tmp_path / "t.db").touch()
+    with pytest.raises(UsageError, match="belongs to another job table"):
+        check_table(place_of(place.out, tmp_path / "t.db"))
+
+
 def test_a_table_whose_name_nobody_can_type_is_not_named_as_another(place: Place, tmp_path: Path) -> None:
     """The hint says so instead."""
     strange = tmp_path / os.fsdecode(b"t\xff.db")

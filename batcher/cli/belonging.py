@@ -41,9 +41,7 @@ class Note:
 def check_table(place: Place) -> None:
     """Raise UsageError when a verb would go on in OUT with another table than its own. Makes nothing. Blocks."""
     note = _read(place) or _earlier(place)
-    if note is None or (place.db.exists() and _batch_in(place.db) in (note.batch, None)):
-        return
-    if _binds(note):
+    if note is not None and not _is_of(place.db, note) and _binds(note):
         raise _another_table(place, note)
 
 
@@ -77,6 +75,13 @@ def _noted(place: Place) -> Note | None:
     with suppress(UsageError):
         return _read(place)
     return None
+
+
+def _is_of(table: Path, note: Note) -> bool:
+    """Tell whether this is the noted table. Of one that cannot be read in its place, whoever opens it says why."""
+    batch = _batch_in(table)
+    in_place = table.exists() and _absolute(table) == _absolute(note.table)
+    return batch == note.batch or (batch is None and in_place)
 
 
 def _binds(note: Note) -> bool:
