@@ -231,7 +231,7 @@ MUTANTS = (
     Mutant(
         "ends without a last look for audio whose upload was lost",
         "batcher/stages/poll.py",
-        "        context.lingering = context.service.bare_uploads and began < outlook.loose\n",
+        "        context.lingering = began < outlook.loose\n",
         "        context.lingering = False\n",
         kinds=("straggler",),
         nights=60,
