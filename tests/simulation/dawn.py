@@ -116,7 +116,7 @@ def _tried_often(batch: Batch, job: int) -> bool:
     """Tell whether a job, or the one that it shared its fate with, was given up after many tries."""
     sql = """SELECT max(n) FROM (SELECT count(*) AS n FROM history JOIN job ON job.id = history.job
              WHERE job.digest IS (SELECT digest FROM job WHERE id = ?)
-             AND event IN ('postponed', 'answer_lost', 'rejected') GROUP BY job)"""
+             AND event IN ('postponed', 'answer_lost', 'rejected', 'source_changed') GROUP BY job)"""
     ((tries,),) = batch.rows(sql, job)
     return isinstance(tries, int) and tries >= Plan(options=Options()).max_failures
 
