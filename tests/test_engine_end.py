@@ -1,8 +1,9 @@
 """When a run may end: only over a list that shows everything."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -20,23 +21,35 @@ __all__ = ["folder"]  # the fixture
 BLIND_LOOKS = 3
 
 
-class HalfBlind(Bed):
-    """When every recording is done, something of ours is still there, and the next lists miss it and say so."""
-
-    looks = 0
+class Between(Bed):
+    """A test stands between the engine and the lists of the service."""
 
     @asynccontextmanager
     async def open_service(self) -> AsyncIterator[Service]:
-        """Open the service, and stand between it and the engine."""
+        """Open the service with lists as `look` gives them."""
         async with super().open_service() as service:
             whole = service.survey
 
             async def survey(*, thorough: bool = True) -> Survey:
-                seen = await whole(thorough=thorough)
-                return replace(seen, objects=(), complete=False) if self._misses() else seen
+                return await self.look(partial(whole, thorough=thorough))
 
             service.survey = survey  # type: ignore[method-assign]
             yield service
+
+    async def look(self, whole: Callable[[], Awaitable[Survey]]) -> Survey:
+        """Return a list; `whole` asks the service for it."""
+        raise NotImplementedError
+
+
+class HalfBlind(Between):
+    """When every recording is done, something of ours is still there, and the next lists miss it and say so."""
+
+    looks = 0
+
+    async def look(self, whole: Callable[[], Awaitable[Survey]]) -> Survey:
+        """Miss everything, and say so, while it is time to."""
+        seen = await whole()
+        return replace(seen, objects=(), complete=False) if self._misses() else seen
 
     def _misses(self) -> bool:
         if self.states() != {"done": 1}:
@@ -56,24 +69,16 @@ def test_a_list_that_may_have_missed_something_does_not_end_a_run(folder: Path) 
     assert bed.account.files == []
 
 
-class Overtaken(Bed):
+class Overtaken(Between):
     """The last recording ends while a list is under way, which shows something else of it."""
 
     overtaken = False
 
-    @asynccontextmanager
-    async def open_service(self) -> AsyncIterator[Service]:
-        """Open the service, and stand between it and the engine."""
-        async with super().open_service() as service:
-            whole = service.survey
-
-            async def survey(*, thorough: bool = True) -> Survey:
-                if not self.overtaken and self.states() == {"completed": 1}:
-                    await self._wait_for_the_end()
-                return await whole(thorough=thorough)
-
-            service.survey = survey  # type: ignore[method-assign]
-            yield service
+    async def look(self, whole: Callable[[], Awaitable[Survey]]) -> Survey:
+        """List only when the recording has ended."""
+        if not self.overtaken and self.states() == {"completed": 1}:
+            await self._wait_for_the_end()
+        return await whole()
 
     async def _wait_for_the_end(self) -> None:
         self.overtaken = True
@@ -92,26 +97,18 @@ def test_a_list_that_still_shows_something_of_ours_does_not_end_a_run(folder: Pa
     assert bed.account.files == []
 
 
-class Asked(Bed):
+class Asked(Between):
     """Somebody wants a failed recording tried again when the last list is just answered."""
 
     asked = False
 
-    @asynccontextmanager
-    async def open_service(self) -> AsyncIterator[Service]:
-        """Open the service, and ask while it lists."""
-        async with super().open_service() as service:
-            whole = service.survey
-
-            async def survey(*, thorough: bool = True) -> Survey:
-                seen = await whole(thorough=thorough)
-                if not self.asked and self.states() == {"failed": 1}:
-                    self.asked = True
-                    self.disk.leave(Request("retry", [1]))
-                return seen
-
-            service.survey = survey  # type: ignore[method-assign]
-            yield service
+    async def look(self, whole: Callable[[], Awaitable[Survey]]) -> Survey:
+        """List, and ask."""
+        seen = await whole()
+        if not self.asked and self.states() == {"failed": 1}:
+            self.asked = True
+            self.disk.leave(Request("retry", [1]))
+        return seen
 
 
 def test_a_request_that_comes_with_the_last_list_is_heeded(folder: Path) -> None:
