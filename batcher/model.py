@@ -1,7 +1,7 @@
 """The nouns of the domain as frozen values: what a batch knows, without any I/O."""
 
 from collections.abc import Mapping
-from dataclasses import astuple, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 
 from batcher.states import State
@@ -15,6 +15,10 @@ class Load:
     stored: int = 0
     files: int = 0
     bytes: int = 0
+
+    def things(self) -> tuple[int, int, int, int]:
+        """Return the four numbers in the order of `LIMITED`."""
+        return self.pending, self.stored, self.files, self.bytes
 
     def plus(self, other: "Load") -> "Load":
         """Return the sum."""
@@ -36,11 +40,11 @@ class Load:
 
     def within(self, most: "Load") -> "Load":
         """Return so much of this as is not more than `most`."""
-        return Load(*map(min, astuple(self), astuple(most)))
+        return Load(*map(min, self.things(), most.things()))
 
     def most(self, other: "Load") -> "Load":
         """Return, thing by thing, what is more."""
-        return Load(*map(max, astuple(self), astuple(other)))
+        return Load(*map(max, self.things(), other.things()))
 
     def lacking(self, room: "Load") -> str:
         """Return the name of the first thing of which `room` has less, or nothing if all of it fits."""
@@ -68,7 +72,8 @@ class Limits:
 
     def load(self) -> Load:
         """Return the limits as the load that fills the account."""
-        return Load(*(NO_LIMIT if limit is None else limit for limit in astuple(self)))
+        limits = self.pending, self.stored, self.files, self.bytes
+        return Load(*(NO_LIMIT if limit is None else limit for limit in limits))
 
 
 @dataclass(frozen=True, slots=True)

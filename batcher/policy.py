@@ -2,7 +2,7 @@
 
 from collections import Counter, deque
 from collections.abc import Mapping
-from dataclasses import astuple, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from math import ceil
 from random import Random  # noqa: TID251 - the type only; streams come from Dice
@@ -163,7 +163,7 @@ class Headroom:
 
     def _grow(self, seen: Load) -> None:
         highest = reduce(Load.most, self.latest, self.foreign if self.known else seen)
-        grown = astuple(seen.minus(highest))
+        grown = seen.minus(highest).things()
         self.latest.append(seen)
         self.growth = tuple(max(float(new), old * 0.9) for new, old in zip(grown, self.growth, strict=True))
 

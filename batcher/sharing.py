@@ -6,7 +6,7 @@ references of what is listed there tell.
 """
 
 from bisect import bisect
-from dataclasses import astuple, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 
 from batcher.model import NOTHING, Load, Survey
 from batcher.reference import parse
@@ -50,7 +50,7 @@ class Company:
         parts, place = len(others) + 1, bisect(others, self.batch)
         if now - self.began <= self.presumed_ms and parts <= self.shard.parts:
             parts, place = self.shard.parts, self.shard.part - 1
-        left = [max(0, each) for each in astuple(limits.minus(self.strangers))]
+        left = [max(0, each) for each in limits.minus(self.strangers).things()]
         part = Load(*(each // parts + (place < each % parts) for each in left))
         door = parts < self.shard.parts and place == 0 and part.pending > 1  # so that one that comes later can be seen
         pending = min(part.pending - door, 1 if self._comes_later(others, now) else part.pending)

@@ -1,6 +1,5 @@
 """Nothing may stand still: with room in the quota and a job due, an upload starts within a bounded time."""
 
-from dataclasses import astuple
 from math import ceil
 from typing import TYPE_CHECKING
 
@@ -128,7 +127,7 @@ class Watch:
             held = account._holding()
             taken = Load(held.pending, held.transcriptions, held.files, held.bytes)
         limits = account.limits.load().within(context.headroom.limits.load())
-        return bool(min(astuple(limits.minus(taken).minus(spare))) >= 0)
+        return bool(min(limits.minus(taken).minus(spare).things()) >= 0)
 
 
 _ANY = Load(2**30, 2**30, 2**30, 2**60)

@@ -9,7 +9,7 @@ that the service lowered without a word explain a refusal, but no count beyond t
 import math
 from collections import Counter, deque
 from collections.abc import Iterator
-from dataclasses import astuple, dataclass, field
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from batcher.emulator.objects import File
@@ -87,7 +87,7 @@ class Quota:
         """Note what a claim could know: the limits of this moment, and the list before it."""
         while len(view.told) > 1 and view.told[1][0] < now - MOMENT_MS - self._ago:
             view.told.popleft()
-        view.limits = Load(*map(max, zip(*(astuple(limits) for _, limits in view.told), strict=True)))
+        view.limits = Load(*map(max, zip(*(limits.things() for _, limits in view.told), strict=True)))
         view.claimed, view.list_began = now, self._went_by(batch, now)
         age, took = self._night.world.read() - batch.looked, batch.look_took
         if age * 1000 > fresh_ms(took * 1000, self._night.poll_seconds * 1000) + MOMENT_MS + self._ago:
