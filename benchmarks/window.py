@@ -1,8 +1,9 @@
 """How full the window stays: `batcher run` against an emulator, both over sockets, each in a process of its own.
 
 A case reads ``grpc:1000x2.2s``: the API, the jobs, how long each takes at the service. ``mixed`` instead of a time is 1 to
-60 s with a heavy tail; ``@200`` after it is the pace of REST, in requests a minute and bucket, for both sides;
-``,longest`` sends the longest first; ``*10`` is an account with ten times the usual limits.
+60 s with a heavy tail; ``/20`` after a time is an account whose bytes hold 20 of the recordings; ``@200`` is the pace of
+REST, in requests a minute and bucket, for both sides; ``,longest`` sends the longest first; ``*10`` is an account with ten
+times the usual limits.
 """
 
 import heapq
@@ -41,10 +42,12 @@ CASES = [
     "grpc:1000xmixed,longest",
     "rest:100x2.2s@200",
     "rest:400x2.2s@2000",
+    "rest:80x30s/20",
+    "rest:100xmixed@200,longest",
 ]
 TEMPORARY = Path(tempfile.gettempdir())
 
-STORED, FILES = 2_000, 1_000  #: what an account may hold, as PENDING
+STORED, FILES, MOST_BYTES = 2_000, 1_000, 10_000_000_000  #: what an account may hold, as PENDING
 SHORTEST_S, LONGEST_S, TAIL = 1.0, 60.0, 0.7  #: of mixed lengths, and the exponent of their tail
 MIXED_BYTES_A_SECOND = 1000  #: the emulator tells the length of a recording by its size
 STEPS = ("submit", "fetch", "delete")  #: of a job, all in REST's busier bucket
@@ -70,7 +73,7 @@ COLUMNS = (
     Column("others' CPUs", "others_cpus", 2),
 )
 
-_CASE = re.compile(r"(grpc|rest):(\d+)x(?:([\d.]+)s|mixed)(?:@(\d+))?(,longest)?(?:\*(\d+))?")
+_CASE = re.compile(r"(grpc|rest):(\d+)x(?:([\d.]+)s(?:/(\d+))?|mixed)(?:@(\d+))?(,longest)?(?:\*(\d+))?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +84,7 @@ class Case:
     lengths: Sequence[float]  #: seconds
     mixed: bool
     pace: int  #: requests a minute in each bucket; 0: any number
+    fitting: int  #: recordings that the account has bytes for; 0: any number
     longest_first: bool
     places: int  #: transcriptions that the account may have pending
     text: str  #: as it was asked for
@@ -90,21 +94,26 @@ class Case:
         """Read ``grpc:1000x2.2s`` or ``rest:300xmixed@200``."""
         match = _CASE.fullmatch(text)
         if match is None:
-            raise typer.BadParameter(f"{text}: must be like grpc:1000x2.2s or rest:300xmixed@200,longest*10")
-        api, jobs, seconds, pace, longest, times = match.groups()
+            raise typer.BadParameter(f"{text}: must be like grpc:1000x2.2s or rest:300x30s/20@200,longest*10")
+        api, jobs, seconds, fitting, pace, longest, times = match.groups()
         lengths = [float(seconds)] * int(jobs) if seconds else heavy_tail(int(jobs))
         places = PENDING * int(times or 1)
-        return cls(api, lengths, not seconds, int(pace or 0), bool(longest), places, text)
+        return cls(api, lengths, not seconds, int(pace or 0), int(fitting or 0), bool(longest), places, text)
 
     @property
     def ideal(self) -> float:
         """Return the seconds that no order can do better than with the window always full."""
-        return max(*self.lengths, sum(self.lengths) / self.places)
+        return max(*self.lengths, sum(self.lengths) / self.at_once)
+
+    @property
+    def at_once(self) -> int:
+        """Return how many jobs the account has room for: as long as one is there, so are its bytes."""
+        return min(self.places, self.fitting or self.places)
 
     @property
     def allowed(self) -> float:
-        """Return the jobs a minute that window and pace allow."""
-        window = self.places * 60 * len(self.lengths) / sum(self.lengths)
+        """Return the jobs a minute that window, bytes and pace allow."""
+        window = self.at_once * 60 * len(self.lengths) / sum(self.lengths)
         return min(window, self.pace / len(STEPS)) if self.pace else window
 
     def sizes(self) -> list[int]:
@@ -112,6 +121,11 @@ class Case:
         if not self.mixed:
             return [JOB_BYTES] * len(self.lengths)
         return [round(seconds * MIXED_BYTES_A_SECOND) + HEADER_BYTES for seconds in self.lengths]
+
+    @property
+    def bytes(self) -> int:
+        """Return what the recordings at the service may have together."""
+        return self.fitting * max(self.sizes()) if self.fitting else MOST_BYTES
 
     def knobs(self) -> dict[str, str]:
         """Return how the emulator behaves: strict about the limits, and as long over a job as it is."""
@@ -121,6 +135,7 @@ class Case:
             "stored": str(STORED * times),
             "rest.files": str(FILES * times),
             "rest.requests_per_minute": str(self.pace),
+            "rest.bytes": str(self.bytes),
         }
         if not self.mixed:
             return strict | fixed_residence(self.lengths[0])
@@ -133,7 +148,8 @@ class Case:
         limits = ["--max-pending", str(self.places), "--max-stored", str(STORED * times)]
         limits += ["--max-files", str(FILES * times)]
         order = ["--order", "longest"] if self.longest_first else []
-        return limits + order + (["--requests-per-minute", str(self.pace)] if self.api == "rest" else [])
+        rest = ["--requests-per-minute", str(self.pace), "--max-bytes", str(self.bytes)]
+        return limits + order + (rest if self.api == "rest" else [])
 
 
 def heavy_tail(jobs: int) -> list[float]:
@@ -171,7 +187,7 @@ def _figures(case: Case, run: Figures) -> Figures:
         "makespan_s": run["makespan_s"],
         "ideal_s": case.ideal,
         "ratio": case.ideal / run["makespan_s"],
-        "best_order_s": makespan(sorted(case.lengths, reverse=True), case.places),
+        "best_order_s": makespan(sorted(case.lengths, reverse=True), case.at_once),
         "per_minute": per_minute,
         "pace_ratio": per_minute / case.allowed,
         "refusals": sum(report["refusals"].values()),
@@ -183,7 +199,7 @@ def _figures(case: Case, run: Figures) -> Figures:
         "cpu_ms_per_job": run["cpu_s"] * 1000 / jobs,
         "service_cpu_ms_per_job": seen["cpu_s"] * 1000 / jobs,
         "others_cpus": run["others_cpus"],
-        "given_order_s": makespan(case.lengths, case.places),
+        "given_order_s": makespan(case.lengths, case.at_once),
     }
 
 
@@ -195,7 +211,8 @@ async def _table(cases: Sequence[Case], folder: Path, cpus: Cpus, repeat: int, p
 
 def main(
     cases: Annotated[
-        list[str], typer.Option("--case", help="API:JOBSxSECONDSs or xmixed, @PACE for REST; may be repeated.")
+        list[str],
+        typer.Option("--case", help="API:JOBSxSECONDSs or xmixed, /FITTING and @PACE for REST; may be repeated."),
     ] = CASES,
     repeat: Annotated[int, typer.Option(min=1, help="Runs of each case; the table shows medians.")] = 1,
     unpinned: Annotated[bool, typer.Option("--unpinned", help="Leave the processors to the system.")] = False,
