@@ -185,3 +185,53 @@ def test_a_wish_for_one_name_is_enough_for_all_of_them(folder: Path, api: str) -
     assert bed.states() == {"done": 3}
     assert bed.wrong() == []
     assert accepted(bed) == 3
+
+
+def put_aside(bed: Bed, act: str) -> None:
+    """Do something to the recording `a.wav`, which waits for its second chance, that changes no audio."""
+    if act == "touched":
+        bed.change("a.wav", NOISE)
+        return
+    file = bed.world.files.pop(b"/in/a.wav")
+    if act == "renamed":
+        bed.world.files[b"/in/b.wav"] = file
+        return
+    assert bed.run() is None
+    assert bed.states() == {"failed": 1}
+    bed.world.files[b"/in/a.wav"] = file
+
+
+@pytest.mark.parametrize("act", ["touched", "renamed", "gone and back"])
+@pytest.mark.parametrize(
+    ("api", "trouble"),
+    [("grpc", "internal error"), ("rest", "internal error"), ("rest", "Audio could not be decoded.")],
+)
+def test_a_second_chance_is_the_last_one_whatever_is_done_to_the_recording(
+    folder: Path, api: str, act: str, trouble: str
+) -> None:
+    """It has not begun yet when somebody touches what it is for; one who wants it all the same says so."""
+    kind = "internal_error" if trouble == "internal error" else "invalid_audio_file"
+    recognizer = Stubborn(trouble, 9, NOISE, FLAC + NOISE, error_type=kind)
+    bed = Bed(folder, recognizer=recognizer, api=api)
+    bed.add("a.wav", content=NOISE)
+    bed.run(kill="deleted")
+    assert bed.run(admit=False) is None
+    assert bed.states() == {"waiting": 1}
+    put_aside(bed, act)
+    for _ in range(3):
+        assert bed.run() is None
+    assert set(bed.states()) == {"failed"}
+    assert accepted(bed) <= 2
+
+
+def test_a_name_that_is_gone_is_done_with_the_transcript_of_its_audio(folder: Path) -> None:
+    """A failed recording was renamed, and the new name sent on a person's wish: nothing is left to be tried."""
+    bed = a_bed(folder, "grpc", times=1)
+    assert bed.run() is None
+    meddle(bed, "renamed")
+    assert bed.run() is None
+    assert bed.states() == {"done": 1, "failed": 2}
+    bed.disk.leave(Request("retry", [3]))
+    assert bed.run() is None
+    assert bed.states() == {"done": 3}
+    assert (bed.run(), bed.states(), bed.wrong()) == (None, {"done": 3}, [])

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from batcher.model import Cause, Job
+from batcher.model import Cause, Job, Remedy
 from batcher.requests import Request, apply_request
 from batcher.states import Event, State
 from batcher.store import jobs
@@ -323,7 +323,7 @@ def test_a_verdict_does_not_outlive_the_transcript(bench: Bench) -> None:
 
 
 def test_other_names_are_done_with_the_transcript(bench: Bench) -> None:
-    """They had ended for what became of the audio; one that somebody has given up itself stays so."""
+    """At once, for their files may be gone by now; one that somebody has given up itself stays so."""
     failed(bench)
     b, _, d = (copy(bench, name) for name in "bcd")
     retry(bench, b, d)
@@ -332,8 +332,9 @@ def test_other_names_are_done_with_the_transcript(bench: Bench) -> None:
     bench.fire(bench.new("e", 7), Event.UNREADABLE, cause=Cause.SOURCE)
     carrier = bench.bring(bench.job(b.id), State.COMPLETED)
     assert bench.do(lambda ledger: keep(ledger, carrier, "rest", WORDS, b"packed"))
-    assert [bench.at(name).state for name in "acde"] == [State.NEW, State.NEW, State.CANCELLED, State.FAILED]
-    assert [look_at(bench, name).state for name in "ac"] == [State.RENDERING] * 2
+    ended = [State.RENDERING, State.RENDERING, State.CANCELLED, State.FAILED]
+    assert [bench.at(name).state for name in "acde"] == ended
+    assert bench.at("a").transcript == bench.at("c").transcript == bench.job(carrier.id).transcript
 
 
 def test_what_was_cancelled_with_another_name_is_done_with_the_transcript(bench: Bench) -> None:
@@ -343,7 +344,40 @@ def test_what_was_cancelled_with_another_name_is_done_with_the_transcript(bench:
     assert copy(bench, "c").cause == Cause.GIVEN_UP
     carrier = bench.bring(look_at(bench, "b"), State.COMPLETED)
     assert bench.do(lambda ledger: keep(ledger, carrier, "rest", WORDS, b"packed"))
-    assert [bench.at(name).state for name in "ac"] == [State.CANCELLED, State.NEW]
+    assert [bench.at(name).state for name in "ac"] == [State.CANCELLED, State.RENDERING]
+
+
+@pytest.mark.parametrize("act", ["touched", "copied", "unreadable"])
+def test_a_second_chance_is_one_of_the_audio(bench: Bench, act: str) -> None:
+    """Whatever becomes of the job that was given it: its audio is not sent a third time by itself."""
+    job = end(bench, submitted(bench), "internal error", Event.SERVICE_FAILED, cause=Cause.SERVICE)
+    waiting = bench.fire(job, Event.FORGIVEN, forgiven=1, cause=None, remote=None, sealed_at=None)
+    if act == "copied":
+        cancel(bench, waiting)
+        assert copy(bench, "b").state is State.CANCELLED
+        return
+    if act == "unreadable":
+        bench.fire(bench.fire(waiting, Event.CLAIMED), Event.UNREADABLE, cause=Cause.SOURCE)
+    bench.scan(found("a", mtime_ns=99))
+    assert (look_at(bench, "a").state, bench.at("a").cause) == (State.FAILED, Cause.SERVICE)
+
+
+def test_what_was_failed_for_the_sake_of_the_account_is_no_verdict(bench: Bench) -> None:
+    """It was not transcribed, and goes again as soon as the account is mended."""
+    job = submitted(bench)
+    bench.fire(job, Event.SERVICE_FAILED, cause=Cause.SERVICE, remedy=Remedy.STOP)
+    assert verdict(bench) is None
+
+
+def test_a_verdict_tells_what_became_of_its_audio_last(bench: Bench) -> None:
+    """What was lost, shows up again and is given up then was given up."""
+    job = end(bench, submitted(bench), "it is gone", Event.VANISHED, cause=Cause.VANISHED)
+    bench.fire(job, Event.ADOPTED, cause=None)
+    end(bench, job, "cancelled on request", Event.CANCEL, Event.CLEARED)
+    told = verdict(bench)
+    assert told is not None
+    assert told.state is State.CANCELLED
+    assert copy(bench, "b").cause == Cause.GIVEN_UP
 
 
 def ended(number: int, state: State, **columns: object) -> str:

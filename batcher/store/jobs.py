@@ -146,6 +146,8 @@ def fire(
         mark_loose(ledger)
     if target is State.STORED:
         _share(ledger, job_id, transcript)
+    elif target is State.FAILING:
+        verdicts.keep(ledger, job_id)
     elif target in _PARTING:
         verdicts.keep(ledger, job_id)
         _part(ledger, job_id, cause, detail)
@@ -193,10 +195,12 @@ _CONDEMNED = f"""
 """  # noqa: S608
 
 
-def pardon(ledger: Ledger, job: Job) -> None:
-    """Start over what ended for what became of its audio, now that the audio has a transcript, which costs nothing."""
+def pardon(ledger: Ledger, job: Job, transcript: int) -> None:
+    """Give what ended for what became of its audio the transcript that the audio has now, even where its file is gone."""
     for ended in map(to_job, ledger.rows(_CONDEMNED, (job.digest, job.options, json_array(_SHARED_CAUSES)))):
         start_over(ledger, ended, Event.RETRY, "the same audio has a transcript by now")
+        known = {"digest": job.digest, "transcript": transcript, "asked": 0}
+        fire(ledger, ended.id, State.NEW, Event.RECOGNISED, None, known)
 
 
 def _twins(ledger: Ledger, carrier: int) -> list[Job]:

@@ -46,7 +46,7 @@ def keep(ledger: Ledger, job: Job, api: str, transcript: Transcript, body: bytes
     verdicts.drop(ledger, job.digest, job.options)
     facts = {"transcript": number, "not_before": 0, "failures": 0, "asked": 0}
     jobs.fire(ledger, job.id, job.state, Event.FETCHED, None, facts)
-    jobs.pardon(ledger, job)
+    jobs.pardon(ledger, job, cast("int", number))
     stored = Stored(transcript, *cast("list[str]", origin))
     return stored if (stored.reference, stored.remote) == (job.reference, job.remote) else None
 

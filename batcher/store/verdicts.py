@@ -14,16 +14,21 @@ from batcher.store.table import Ledger
 
 # `remote` tells that the latest attempt was accepted, `forgiven` and `convert` that the one before was. One that was
 # sealed and given up may have been accepted, too; one that was cancelled was proven absent before, so it may be sent.
-# One that ended by a verdict was accepted when that tells, and adds nothing to it; one that passed it was accepted anew.
+# What the service fails has its verdict at once, so that a second chance is one of the audio, whatever becomes of its job;
+# but not what is failed for the account's sake: that was not transcribed. One that ended by a verdict was accepted when
+# that tells, and adds nothing to it; one that passed it was accepted anew.
 _KEEP = """
     INSERT INTO verdict (digest, options, state, cause, reason, accepted)
-    SELECT digest, options, state, cause, reason, coalesce(sealed_at, since) FROM job
+    SELECT digest, options, iif(state = 'failing', 'failed', state), iif(state = 'cancelled', NULL, cause), reason,
+        coalesce(sealed_at, since) FROM job
     WHERE id = :id AND digest IS NOT NULL AND files AND (
         (state = 'cancelled' AND (remote IS NOT NULL OR forgiven OR convert))
+        OR (state = 'failing' AND cause = 'service' AND remedy IS NOT 'stop')
         OR (state = 'failed' AND cause IN ('service', 'vanished')
             AND (remote IS NOT NULL OR sealed_at IS NOT NULL OR forgiven OR convert)))
     ON CONFLICT DO UPDATE SET state = excluded.state, cause = excluded.cause, reason = excluded.reason,
-        accepted = excluded.accepted WHERE excluded.accepted <> accepted
+        accepted = excluded.accepted
+        WHERE excluded.accepted <> accepted OR excluded.state <> state OR excluded.cause IS NOT cause
     RETURNING 1
 """
 _FULFIL = "UPDATE job SET asked = 0 WHERE id = :id OR twin_of = :id"
@@ -51,7 +56,7 @@ class Verdict:
 
 
 def keep(ledger: Ledger, job_id: int) -> None:
-    """Keep how a job has ended, if its audio was accepted: then, too, it was sent for its twins, as somebody had asked."""
+    """Keep what became of a job's audio, if it was accepted: then, too, it was sent for its twins, as somebody had asked."""
     if ledger.rows(_KEEP, {"id": job_id}):
         ledger.rows(_FULFIL, {"id": job_id})
 
