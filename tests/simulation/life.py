@@ -1,5 +1,6 @@
 """One process of batcher, from its start to its end, stop or kill. What it leaves behind is the next one's."""
 
+import math
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager
@@ -14,7 +15,7 @@ import httpx
 
 from batcher import killpoints
 from batcher.clock import Origin
-from batcher.engine import DRAIN_SECONDS, Engine
+from batcher.engine import Engine
 from batcher.errors import AccountRefused, BatcherError, MachineRefuses
 from batcher.model import RemoteStatus, Survey, Transcript
 from batcher.service import Seal, Service, Submission, rest_listing
@@ -34,7 +35,8 @@ if TYPE_CHECKING:
 #: Whose work runs at the moment: the service tells callers apart by nothing but the key, the oracle by this.
 WHO: ContextVar["Life | None"] = ContextVar("who", default=None)
 
-LEAVING_SECONDS = DRAIN_SECONDS + 10  #: how long a stopped run may take to end
+AWAITED_SECONDS = 30.0  #: for how long a stopped run awaits the answers of what it has sent
+LEAVING_SECONDS = AWAITED_SECONDS + 10  #: how long it may take to end
 SECOND_SIGNAL = 5.0
 STRANDED_SECONDS = 60.0  #: for how long at most a process knows the outage in which it is killed
 DOUBT_SECONDS = 10.0  #: for how long at most a process that is to be killed in doubt knows that an answer was lost
@@ -196,8 +198,11 @@ class Life:
         if self.dead:
             raise Killed
 
-    def doubt(self) -> None:
-        """An answer was lost: die soon, if it is time."""
+    def doubt(self, why: str) -> None:
+        """An answer was lost: die soon, if it is time. One that a stopped run does not wait for is lost for nothing."""
+        waited = anyio.current_time() - (self.stopped_at or -math.inf)
+        if "batcher was stopped" in why and waited < AWAITED_SECONDS - 1:
+            self._night.violated(f"{self.batch.name} was stopped, and awaits an answer for {waited:.0f} s only")
         if self._doubts is not None:
             self._doubts -= 1
             if self._doubts == 0:

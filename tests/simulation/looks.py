@@ -17,6 +17,11 @@ def fresh_ms(took: float, apart: float) -> float:
     return max(FRESH_MS, min(LONGEST_MS, max(2 * took, apart + took + LATE_MS)))
 
 
+def apart_ms(wait_ms: int) -> int:
+    """Return how far apart two lists are that prove absence, and how long bare audio is waited for, as is promised."""
+    return min(60_000, wait_ms // 3)
+
+
 @dataclass(frozen=True, slots=True)
 class Look:
     """What a list told a batcher, by the service's clock."""

@@ -11,13 +11,13 @@ from batcher.emulator.objects import Failure, File
 from batcher.emulator.recognizers import UNDECODABLE
 from batcher.emulator.rest_account import RestAccount
 from batcher.emulator.rest_objects import RestFile, RestJob
-from batcher.judgement import Settle
 from batcher.model import Cause, RemoteStatus
 from batcher.reference import Reference, parse
 from batcher.states import FACTS, NEXT, PENDING_STATES, Event, State
 from batcher.store.table import Move
 from tests.simulation.batch import Batch, digest_of
 from tests.simulation.life import WHO
+from tests.simulation.looks import apart_ms
 from tests.simulation.moods import INTERNAL
 from tests.simulation.world import FLAC
 
@@ -94,7 +94,7 @@ class Oracle:
         elif move.event is Event.VANISHED:
             self._vanished(batch, move)
         if move.event is Event.ANSWER_LOST and batch.life is not None:
-            batch.life.doubt()
+            batch.life.doubt(move.detail or "")
         if move.event in (Event.CLEARED, Event.FORGIVEN):
             self._cleared(batch, move)
         if move.event is Event.RELEASED:
@@ -264,8 +264,8 @@ class Oracle:
         numbers = [number for each, number in batch.claims if each == job and number > attempt]
         again = [batch.claims[job, number] for number in numbers if (batch.id, job, number) in self._by_attempt]
         claimed = min([batch.claims[reference.job, reference.attempt], *again])
-        settle = Settle(self._night.story.settle_s * 1000)
-        settled = claimed - earlier.item.created >= settle.wait_ms + settle.apart_ms
+        wait_ms = self._night.story.settle_s * 1000
+        settled = claimed - earlier.item.created >= wait_ms + apart_ms(wait_ms)
         return settled and self.overdue(batch, earlier.item, min(claimed, batch.let_go_of(job, attempt, claimed)))
 
     def overdue(self, batch: Batch, item: Item, until: float) -> bool:
@@ -273,8 +273,8 @@ class Oracle:
 
         Late is what no list need show: lists lag, and what they show may be old. Bare audio is waited for a shorter time.
         """
-        settle = Settle(self._night.story.settle_s * 1000)
-        promised = settle.apart_ms if isinstance(item, RestFile) else settle.wait_ms
+        wait_ms = self._night.story.settle_s * 1000
+        promised = apart_ms(wait_ms) if isinstance(item, RestFile) else wait_ms
         _, visible = self.hidden.get(item.id, (item, item.visible))
         listed = visible + self._night.behind_ms
         shown = batch.shown.get((item.reference, isinstance(item, RestFile)), math.inf)
