@@ -18,12 +18,12 @@ from batcher.options import Options
 from batcher.reference import Reference
 from batcher.shard import Shard
 from batcher.stages.context import Plan
-from batcher.states import State
+from batcher.states import Event, State
 from batcher.store.table import Move
 from tests.simulation.life import End, Life, draw_end
 from tests.simulation.looks import Look
 from tests.simulation.moods import MARKS, ONCE
-from tests.simulation.world import FLAC, File, World
+from tests.simulation.world import File, World
 
 if TYPE_CHECKING:
     from tests.simulation.night import Night
@@ -32,6 +32,9 @@ MOST_LIVES = 80
 ADAPTIVE = 0.4  #: so many batchers find out by themselves how many uploads at once are best
 SCARCE_BYTES = 2_000_000  #: where the service stores no more, recordings are so large that some dozens of them fill it
 HOUR_MS = 3_600_000
+#: After these a job does not go back to what its latest attempt has made.
+_LET_GO = (Event.CHANGED, Event.SOURCE_CHANGED, Event.RETRY, Event.RELEASED, Event.FORGIVEN, Event.CANCEL)
+ON_REQUEST = "tried again on request"  #: what the history says of a person's `retry`
 
 
 class Batch:
@@ -60,6 +63,12 @@ class Batch:
         self.claimed_at = 0.0
         self.cancelled: set[int] = set()  #: jobs that somebody gave up
         self.touched: dict[bytes, float] = {}  #: recordings that changed, vanished or were denied, and when last
+        #: What complete and other lists have shown, by reference and whether it is bare audio, and since when that is known.
+        self.shown: dict[tuple[str, bool], int] = {}
+        self.let_go: list[tuple[int, int, int]] = []  #: when a job gave up what an attempt may have made
+        self.refusals: list[float] = []  #: when the present life was refused for quota
+        self.asked_at = 0.0  #: when the latest survey began, or ended
+        self.asking = False  #: a survey is under way
         self.claims: dict[tuple[int, int], int] = {}  #: when each attempt of a job was claimed, by the service's clock
         self.looks: list[tuple[int, int]] = []  #: complete surveys, as when they began and were answered, by the same
         self.lists: deque[Look] = deque(maxlen=2)  #: the latest that the present life got, complete or not
@@ -154,6 +163,8 @@ class Batch:
         """Run batcher once, and return how that ended. `end` says how it is to end before its time."""
         self.life = Life(self, None if self.night.weather.calm else end)
         self.lists.clear()
+        self.refusals.clear()
+        self.asking = False
         self.began, self.began_ms = anyio.current_time(), self.night.world.now()
         self.night.note(f"{self.name} starts, its clock {self.skew_ms / 1000:+.0f} s")
         how = await self.life.run()
@@ -184,6 +195,16 @@ class Batch:
         self.counts = Counter(self.states.values())
         self.claimed_at = anyio.current_time()
 
+    def moved(self, move: Move) -> None:
+        """Take note of a committed move of a job."""
+        self.counts[self.states.get(move.job, State.NEW)] -= move.job in self.states
+        self.counts[move.target] += 1
+        self.states[move.job], self.attempts[move.job] = move.target, move.attempt
+        if move.event in _LET_GO:
+            self.let_go.append((self.night.world.now(), move.job, move.attempt))
+        if (move.event, move.detail) == (Event.RETRY, ON_REQUEST):
+            self._tried_again(move.job)
+
     def rows(self, sql: str, *parameters: object) -> list[tuple[object, ...]]:
         """Ask the table."""
         with closing(sqlite3.connect(self.path)) as conn:
@@ -193,14 +214,22 @@ class Batch:
         """Tell whether a job takes the object of this reference for its own; it may have adopted an earlier attempt's."""
         return self.rows("SELECT reference FROM job WHERE id = ?", reference.job) == [(str(reference),)]
 
-    def wishes(self, digest: bytes) -> list[int]:
-        """Return which rows of the history are a person's wish to have this audio tried again, under any of its names."""
-        paths = {
-            path for path, content in self._contents() if digest in (digest_of(content), digest_of(FLAC + content))
-        }
-        sql = """SELECT history.id, path FROM history JOIN job ON job.id = history.job
-                 WHERE event = 'retry' AND detail = 'tried again on request'"""
-        return [int(str(number)) for number, path in self.rows(sql) if path in paths]
+    def wishes(self, job: int) -> list[int]:
+        """Return which rows of the history are a person's wish to have this very job tried again."""
+        rows = self.rows("SELECT id FROM history WHERE job = ? AND event = 'retry' AND detail = ?", job, ON_REQUEST)
+        return [int(str(number)) for (number,) in rows]
+
+    def _tried_again(self, job: int) -> None:
+        """Take note that a person's `retry` was heeded: that the job was given up before counts no more."""
+        if not any(each.verb == "cancel" and job in each.jobs for each in self.world.requests.values()):
+            self.cancelled.discard(job)
+
+    def let_go_of(self, job: int, attempt: int, claimed: int) -> float:
+        """Return when a job gave up what an attempt may have made; now and then a kill has kept that from being heard."""
+        moments = [at for at, each, number in self.let_go if each == job and number >= attempt]
+        ((first,),) = self.rows("SELECT first_attempt FROM job WHERE id = ?", job)
+        unheard = attempt < int(str(first)) or self.states.get(job) is State.CANCELLED
+        return min(moments, default=-math.inf if unheard else claimed)
 
     def names(self, content: bytes) -> set[bytes]:
         """Return every name that a recording of this sound has, or has had."""

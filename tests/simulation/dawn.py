@@ -6,9 +6,7 @@ from typing import TYPE_CHECKING
 from batcher.emulator.recognizers import echo_text
 from batcher.emulator.rest_account import RestAccount
 from batcher.model import Cause
-from batcher.options import Options
 from batcher.reference import parse
-from batcher.stages.context import Plan
 from batcher.states import FINAL_STATES, NEXT, Event, State
 from tests.simulation.batch import Batch, digest_of
 from tests.simulation.moods import ODD, may_fail
@@ -17,6 +15,11 @@ from tests.simulation.world import FLAC
 if TYPE_CHECKING:
     from tests.simulation.night import Night
 
+TRIES = 11  #: so often at least something is tried before it is given up
+_PARDONED = """
+    SELECT job.id, state, cause FROM job JOIN transcript USING (digest, options)
+    WHERE state = 'failed' AND cause IN ('refused', 'service', 'vanished') OR state = 'cancelled' AND cause = 'given_up'
+"""
 _JOBS = "SELECT id, path, size, mtime_ns, state, digest, output, cause, reason FROM job ORDER BY id"
 Row = tuple[int, bytes, int, int, str, bytes, str, str, str]
 
@@ -38,6 +41,8 @@ def _check_jobs(night: "Night", batch: Batch) -> None:
             night.lost(f"{path!r} was never taken up")
     for row in rows:
         _check_job(night, batch, row)
+    for job, state, cause in batch.rows(_PARDONED):
+        night.lost(f"job {job} of {batch.name} ended {state} ({cause}), though its audio has a transcript")
 
 
 def _check_job(night: "Night", batch: Batch, row: Row) -> None:
@@ -67,9 +72,9 @@ def _explained(night: "Night", batch: Batch, row: Row, content: bytes) -> bool:
     job, path, _, _, state, _, _, cause, reason = row
     unsuitable, failing = content.startswith(b"bad"), may_fail(content, night.story.api)
     if state == State.CANCELLED:
-        return job in batch.cancelled or _given_up(batch, content)
+        return job in batch.cancelled or (night.oracle.was_accepted(batch, content) and _given_up(batch, content))
     if state == State.FAILED and cause == Cause.SOURCE:
-        return path in batch.touched
+        return _since_start(batch, path) or path not in batch.world.files or batch.world.files[path].denied
     if state == State.FAILED and cause == Cause.VANISHED:
         return _has_vanished(night, batch, content)
     if state == State.FAILED and cause == Cause.SERVICE:
@@ -118,7 +123,7 @@ def _tried_often(batch: Batch, job: int) -> bool:
              WHERE job.digest IS (SELECT digest FROM job WHERE id = ?)
              AND event IN ('postponed', 'answer_lost', 'rejected', 'source_changed') GROUP BY job)"""
     ((tries,),) = batch.rows(sql, job)
-    return isinstance(tries, int) and tries >= Plan(options=Options()).max_failures
+    return isinstance(tries, int) and tries >= TRIES
 
 
 def _check_output(night: "Night", batch: Batch, output: str, content: bytes) -> None:

@@ -1,5 +1,6 @@
 """One process of batcher, from its start to its end, stop or kill. What it leaves behind is the next one's."""
 
+import math
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager
@@ -14,9 +15,9 @@ import httpx
 
 from batcher import killpoints
 from batcher.clock import Origin
-from batcher.engine import DRAIN_SECONDS, Engine
+from batcher.engine import Engine
 from batcher.errors import AccountRefused, BatcherError, MachineRefuses
-from batcher.model import Survey, Transcript
+from batcher.model import RemoteStatus, Survey, Transcript
 from batcher.service import Seal, Service, Submission, rest_listing
 from batcher.service.simulated import open_simulated
 from batcher.stages import runner
@@ -34,11 +35,13 @@ if TYPE_CHECKING:
 #: Whose work runs at the moment: the service tells callers apart by nothing but the key, the oracle by this.
 WHO: ContextVar["Life | None"] = ContextVar("who", default=None)
 
-LEAVING_SECONDS = DRAIN_SECONDS + 10  #: how long a stopped run may take to end
+AWAITED_SECONDS = 30.0  #: for how long a stopped run awaits the answers of what it has sent
+LEAVING_SECONDS = AWAITED_SECONDS + 10  #: how long it may take to end
 SECOND_SIGNAL = 5.0
 STRANDED_SECONDS = 60.0  #: for how long at most a process knows the outage in which it is killed
 DOUBT_SECONDS = 10.0  #: for how long at most a process that is to be killed in doubt knows that an answer was lost
 LONGEST_OUTAGE = 2 * 3600.0
+NEVER_REACHED_SECONDS = 120.0  #: for how long a service that was never reached is waited for at least
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +86,8 @@ class Life:
         self.stopped_at: float | None = None
         self.engine: Engine | None = None
         self.in_doubt = False  #: it is to be killed, because an answer was lost
+        self.answered = False  #: a survey was
+        self.showing: set[tuple[str, bool]] = set()  #: what the latest survey shows
         self.sending: list[anyio.CancelScope] = []  #: uploads under way, as they were begun
         self._night = batch.night
         self._end = end
@@ -166,16 +171,22 @@ class Life:
         night.note(f"{self.batch.name} stopped: {reason}")
         if isinstance(reason, MachineRefuses) and "full" in kinds:
             return "refused"
-        away = {"money", "outage", "stranded", "bursts", "lost", "lists", "slow", "late", "overdue"}
-        if not (isinstance(reason, AccountRefused) and away.intersection(kinds)):
+        if not (isinstance(reason, AccountRefused) and (night.happened["money used up"] or self._never_answered())):
             night.violated(f"stopped: {reason!r}")
         return "stopped"
+
+    def _never_answered(self) -> bool:
+        """Tell whether no list was ever answered, for so long that it need not wait for one."""
+        return not self.answered and anyio.current_time() - self.batch.began >= NEVER_REACHED_SECONDS
 
     # How it ends before its time.
 
     def reach(self, name: str) -> None:
         """Die here, if it is time."""
         self.alive()
+        if name == "survey-applied":
+            now = self._night.world.now()
+            self.batch.shown = dict.fromkeys(self.showing, now) | self.batch.shown
         if self._points is not None:
             self._points -= 1
             if self._points <= 0:
@@ -187,8 +198,11 @@ class Life:
         if self.dead:
             raise Killed
 
-    def doubt(self) -> None:
-        """An answer was lost: die soon, if it is time."""
+    def doubt(self, why: str) -> None:
+        """An answer was lost: die soon, if it is time. One that a stopped run does not wait for is lost for nothing."""
+        waited = anyio.current_time() - (self.stopped_at or -math.inf)
+        if "batcher was stopped" in why and waited < AWAITED_SECONDS - 1:
+            self._night.violated(f"{self.batch.name} was stopped, and awaits an answer for {waited:.0f} s only")
         if self._doubts is not None:
             self._doubts -= 1
             if self._doubts == 0:
@@ -305,8 +319,14 @@ class _Line:
         self._life.alive()
         night, batch = self._life._night, self._life.batch
         began, since = night.world.now(), anyio.current_time()
-        survey = await self._service.survey(thorough=thorough)
+        batch.asking = True
+        try:
+            survey = await self._service.survey(thorough=thorough)
+        finally:
+            batch.asking, batch.asked_at = False, anyio.current_time()
         batch.looked, batch.look_took = since, anyio.current_time() - since
+        self._life.answered = True
+        self._life.showing = {(each.reference, each.status is RemoteStatus.UPLOADED) for each in survey.objects}
         night.oracle.answered()
         batch.lists.append(Look(began, night.world.now(), survey.objects))
         if survey.complete:

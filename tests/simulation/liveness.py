@@ -1,5 +1,6 @@
 """Nothing may stand still: with room in the quota and a job due, an upload starts within a bounded time."""
 
+import math
 from math import ceil
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,11 @@ UNUSED_LOOKS = 5
 #: How long nothing at all may be sent though the service has room. A share that was cut by refusals is held for 16
 #: minutes at most.
 IDLE_SECONDS = 25 * 60.0
+#: How long after a refusal less may be sent than there is room for: it is held, twice as long after each one that follows,
+#: and comes back; and until its answer is there.
+HELD_SECONDS, LONGEST_HELD_SECONDS, RECOVERS_SECONDS, ANSWER_SECONDS = 30.0, 16 * 60.0, 600.0, 180.0
+#: How long at most nobody looks at the service, whether it answers or not.
+BLIND_SECONDS = 150.0
 PROBES_AN_HOUR = 70.0
 
 _DUE = """
@@ -51,12 +57,31 @@ class Watch:
         life, context = batch.life, self._at_work(batch)
         if life is None:
             return
+        self._look_for_blind(batch, life)
+        self._look_for_timid(batch, context)
         if context is None or not batch.counts[State.WAITING] or not _has_place(batch, context):
             self._since.pop(life, None)
             self._unused.pop(life, None)
             return
         self._look_for_unused(batch, life, context)
         self._look_for_idle(batch, life, context)
+
+    def _look_for_blind(self, batch: Batch, life: Life) -> None:
+        """Notice an engine that does not look at the service any more, also in an outage."""
+        since = max(batch.asked_at, batch.began)
+        waited = self._night.world.read() - since
+        if life.stopped_at is None and not batch.asking and waited > BLIND_SECONDS:
+            self._night.violated(f"{batch.name} has not looked at the service for {waited:.0f} s")
+            batch.asked_at = self._night.world.read()
+
+    def _look_for_timid(self, batch: Batch, context: Context | None) -> None:
+        """Notice an engine that sends less than it could for longer than its refusals explain."""
+        if context is None or not context.headroom.held_back(context.clock.now()):
+            return
+        held = min(HELD_SECONDS * 2 ** min(len(batch.refusals) - 1, 20), LONGEST_HELD_SECONDS)
+        since = self._night.world.read() - max(batch.refusals, default=-math.inf)
+        if since > held + RECOVERS_SECONDS + ANSWER_SECONDS:
+            self._night.violated(f"{batch.name} sends less than it could, {since:.0f} s after it was refused")
 
     def _look_for_unused(self, batch: Batch, life: Life, context: Context) -> None:
         """Notice an engine that knows of room and does not use it, though it may send others."""

@@ -6,6 +6,7 @@ from batcher.model import RemoteObject
 
 FRESH_MS = 30_000  #: so old may a list be on which room is decided
 LATE_MS = 10_000  #: by how much a list may come later than politeness allows it
+LONGEST_MS = 600_000  #: so old it may be at most, however long it took
 
 
 def fresh_ms(took: float, apart: float) -> float:
@@ -13,7 +14,12 @@ def fresh_ms(took: float, apart: float) -> float:
 
     Twice as old as it took; and as the next one may be, which politeness lets begin only so long after it.
     """
-    return max(FRESH_MS, 2 * took, apart + took + LATE_MS)
+    return max(FRESH_MS, min(LONGEST_MS, max(2 * took, apart + took + LATE_MS)))
+
+
+def apart_ms(wait_ms: int) -> int:
+    """Return how far apart two lists are that prove absence, and how long bare audio is waited for, as is promised."""
+    return min(60_000, wait_ms // 3)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,8 @@ ODD, ODDER = b"oddA", b"oddB"  #: it cannot be decoded as it is; not as FLAC eit
 NEVER = b"nope"  #: it fails for a reason that nothing can mend
 MARKS = (ONCE, ALWAYS, ODD, ODDER, NEVER)  #: how such a recording begins
 
-_INTERNAL = Failure("Internal error.", "internal_error")
+INTERNAL = "Internal error."
+_INTERNAL = Failure(INTERNAL, "internal_error")
 _UNDECODABLE = Failure(UNDECODABLE)
 _HOPELESS = Failure("The output is too long.", "transcription_output_too_long")
 _FAILURES = {ONCE: _INTERNAL, ALWAYS: _INTERNAL, ODD: _UNDECODABLE, ODDER: _UNDECODABLE, NEVER: _HOPELESS}

@@ -36,7 +36,6 @@ class Morning:
 
     batch: Batch
     began_ms: int
-    looks: list[tuple[int, int]]  #: those of the runs before
     moved: list[Move] = field(default_factory=list)
     deleted: list["Item"] = field(default_factory=list)
 
@@ -57,7 +56,7 @@ async def _run_again(night: "Night", batch: Batch) -> bool:
     """Run the same command; tell whether it should have had nothing to do, and note what it did all the same."""
     quiet, before, sent = not _left_over(batch), _ends(batch), _sent(night)
     night.happened["quiet morning" if quiet else "busy morning"] += 1
-    morning = night.morning = Morning(batch, night.world.now(), list(batch.looks))
+    morning = night.morning = Morning(batch, night.world.now())
     how = await batch.one_life()
     night.morning = None
     if how != "ended":
@@ -100,6 +99,7 @@ def _check_clear(night: "Night", morning: Morning) -> None:
     """Note whatever the run before had left behind."""
     night.happened["deleted the morning after"] += len(morning.deleted)
     for item in morning.deleted:
-        if item.created < morning.began_ms and not night.oracle.overdue(item, morning.looks):
+        overdue = night.oracle.overdue(morning.batch, item, morning.began_ms)
+        if item.created < morning.began_ms and not overdue:
             night.leaked += 1
             night.violated(f"left at the service until the morning after: {item.reference}")

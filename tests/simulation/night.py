@@ -32,7 +32,7 @@ from tests.simulation.quota import Quota
 from tests.simulation.rest import POLL_SECONDS, Wire, open_face
 from tests.simulation.story import Story
 from tests.simulation.virtual import Deadlock, run_virtually, running_loop
-from tests.simulation.weather import Weather, draw_pace
+from tests.simulation.weather import STALE_MS, Weather, draw_pace
 from tests.simulation.world import World
 
 HERE = Path(__file__).parent
@@ -85,6 +85,8 @@ class Night:
         self.own_budget = budget if own else 0  #: what batcher itself keeps to; 0: it learns from refusals
         self.poll_seconds = politeness(budget) if budget else POLL_SECONDS
         self.list_lag_ms = chance.choice((0, 500, 10_000)) if "lists" in story.kinds else 0
+        stale = STALE_MS if {"lists", "hindsight"} & set(story.kinds) else 0
+        self.behind_ms = self.list_lag_ms + stale  #: how much older than its beginning what a list shows may be
         slow_ms = 20_000 if "torn" in story.kinds else 0  # what is in the lists has to be there for long
         knobs = Knobs(
             pending=story.limits.pending,

@@ -8,16 +8,18 @@ from typing import TYPE_CHECKING
 
 from batcher.emulator.account import Account
 from batcher.emulator.objects import Failure, File
+from batcher.emulator.recognizers import UNDECODABLE
 from batcher.emulator.rest_account import RestAccount
 from batcher.emulator.rest_objects import RestFile, RestJob
-from batcher.judgement import Settle
 from batcher.model import Cause, RemoteStatus
 from batcher.reference import Reference, parse
 from batcher.states import FACTS, NEXT, PENDING_STATES, Event, State
 from batcher.store.table import Move
-from tests.simulation.batch import Batch
+from tests.simulation.batch import Batch, digest_of
 from tests.simulation.life import WHO
-from tests.simulation.weather import STALE_MS
+from tests.simulation.looks import apart_ms
+from tests.simulation.moods import INTERNAL
+from tests.simulation.world import FLAC
 
 if TYPE_CHECKING:
     from tests.simulation.night import Night
@@ -28,12 +30,13 @@ Item = File | RestFile | RestJob
 _UNFETCHED = (State.UPLOADING, State.SEALED, State.UNCERTAIN, State.SUBMITTED, State.COMPLETED)
 _OPEN = tuple(state for state, facts in FACTS.items() if not facts.final)
 SLOW_SECONDS = 10.0  #: for how long at most a transaction waits for a slow disk
-CHANCES = 2  #: how often a job goes once more by itself: after an error of the service's own, and as FLAC
+REMEDIED = (INTERNAL, UNDECODABLE)  #: after each of these a job goes once more by itself: as it is, and as FLAC
 NO_END = 20  #: no night gives so many reasons to send one audio
 FEW = 2  #: recordings that have not ended, when almost all is done
 #: States in which a job carries no twins any more, and why it may have failed so that its twins fail too.
 _PARTING = (State.NEW, State.FAILED, State.CANCELLED, State.SKIPPED)
 _VERDICTS = (Cause.REFUSED, Cause.SERVICE, Cause.VANISHED)
+MOMENT_MS = 1000  #: for so long at most a list is answered and not applied
 
 
 @dataclass(slots=True)
@@ -79,9 +82,7 @@ class Oracle:
         known = batch.states.get(move.job, State.NEW)
         if known != move.source or NEXT.get((move.source, move.event)) != move.target:
             night.violated(f"job {move.job} was {known}, but {move.source} --{move.event}--> {move.target}")
-        batch.counts[known] -= move.job in batch.states
-        batch.counts[move.target] += 1
-        batch.states[move.job], batch.attempts[move.job] = move.target, move.attempt
+        batch.moved(move)
         night.quota.moved(batch, move)
         if night.morning is not None:
             night.morning.moved.append(move)
@@ -93,7 +94,7 @@ class Oracle:
         elif move.event is Event.VANISHED:
             self._vanished(batch, move)
         if move.event is Event.ANSWER_LOST and batch.life is not None:
-            batch.life.doubt()
+            batch.life.doubt(move.detail or "")
         if move.event in (Event.CLEARED, Event.FORGIVEN):
             self._cleared(batch, move)
         if move.event is Event.RELEASED:
@@ -111,20 +112,21 @@ class Oracle:
 
     def _vanished(self, batch: Batch, move: Move) -> None:
         """Hold what a job takes for gone against what is there: no two lists in a row miss what is."""
-        ((text,),) = batch.rows("SELECT reference FROM job WHERE id = ?", move.job)
-        reference = parse(str(text))
-        paid = self._by_attempt.get((batch.id, move.job, reference.attempt)) if reference else None
+        paid = self._holding(batch, move.job)
         if paid is not None and not (paid.deleted or paid.vanished):
-            self._night.violated(f"job {move.job} takes {reference} for gone, which is there")
+            self._night.violated(f"job {move.job} takes {paid.reference} for gone, which is there")
 
     def _cleared(self, batch: Batch, move: Move) -> None:
         """Hold a job that claims to have nothing at the service any more against what is there."""
-        paid = self._by_attempt.get((batch.id, move.job, move.attempt))
-        if paid is None or paid.deleted or paid.vanished:
-            return
-        ((reference,),) = batch.rows("SELECT reference FROM job WHERE id = ?", move.job)
-        if reference == str(paid.reference):  # else it adopted what an earlier attempt had made
+        paid = self._holding(batch, move.job)
+        if paid is not None and not (paid.deleted or paid.vanished):
             self._night.violated(f"job {move.job} counts as cleared, but {paid.reference} is at the service")
+
+    def _holding(self, batch: Batch, job: int) -> Paid | None:
+        """Return what a job takes for its own: what its latest attempt made, or one before that it has adopted."""
+        ((text,),) = batch.rows("SELECT reference FROM job WHERE id = ?", job)
+        reference = parse(str(text))
+        return self._by_attempt.get((batch.id, job, reference.attempt)) if reference else None
 
     def _released(self, batch: Batch, move: Move) -> None:
         """Hold a twin that goes its own way against how the job ended that it waited for (told just before it)."""
@@ -149,8 +151,10 @@ class Oracle:
         """Hold what counts as pending after a claim against the limit, less what others hold by the latest list."""
         # Who waited for a slow disk decided a moment ago; otherwise a list may have been answered that is not applied.
         slow = "sluggish" in self._night.story.kinds
-        looks = () if slow else batch.lists
+        looks = [] if slow else list(batch.lists)
         now_ms, apart = self._night.world.now(), self._night.poll_seconds * 1000
+        if looks and now_ms - looks[-1].answered > MOMENT_MS:
+            looks = looks[-1:]
         if looks and all(look.stale(now_ms, apart) for look in looks):
             self._night.violated(f"{batch.name} claims a job, and its latest list is old: {', '.join(map(str, looks))}")
         pending = sum(batch.counts[state] for state in PENDING_STATES)
@@ -219,7 +223,7 @@ class Oracle:
             self.duplicated += 1
             self._night.violated(f"{reference} is submission {len(before) + 1} of one audio")
             return
-        wishes = batch.wishes(item.audio.digest) if before else []
+        wishes = batch.wishes(reference.job) if before else []
         unspent = [each for each in before if not self._may_be_sent_again(batch, each, wishes)]
         if not unspent and not (before and batch.has_transcript(item.audio.digest)):
             return
@@ -239,15 +243,15 @@ class Oracle:
         That is after a person's `retry`, as a second chance, or when it vanished before any list had shown it.
         """
         job, attempt = paid.reference.job, paid.reference.attempt
-        rows = batch.rows("SELECT id, event, attempt FROM history WHERE job = ? ORDER BY id", job)
-        seals = (int(str(number)) for number, event, of in rows if (event, of) == (Event.SEAL, attempt))
+        rows = batch.rows("SELECT id, event, attempt, detail FROM history WHERE job = ? ORDER BY id", job)
+        seals = (int(str(number)) for number, event, of, _ in rows if (event, of) == (Event.SEAL, attempt))
         sealed = max(seals, default=0)
-        after = {(event, of) for number, event, of in rows if int(str(number)) > sealed}
+        after = {(event, of) for number, event, of, _ in rows if int(str(number)) > sealed}
         events = {event for event, _ in after}
         if paid.vanished and after.isdisjoint({(Event.ACCEPTED, attempt), (Event.ADOPTED, attempt)}):
             return True
         ended = paid.failed or paid.vanished or (paid.deleted and Event.CANCEL in events)
-        chance = Event.FORGIVEN in events and ("money" in self._night.story.kinds or _chances(rows) <= CHANCES)
+        chance = Event.FORGIVEN in events and _is_promised(rows, money="money" in self._night.story.kinds)
         return ended and (chance or any(wish > sealed for wish in wishes))
 
     def _unseen(self, batch: Batch, reference: Reference, earlier: Paid) -> bool:
@@ -257,25 +261,25 @@ class Oracle:
         was touched since: nobody knows any more what that attempt was made of; nor one that was given up meanwhile.
         """
         job, attempt = earlier.reference.job, earlier.reference.attempt
-        again = [at for (each, number), at in batch.claims.items() if each == job and number > attempt]
+        numbers = [number for each, number in batch.claims if each == job and number > attempt]
+        again = [batch.claims[job, number] for number in numbers if (batch.id, job, number) in self._by_attempt]
         claimed = min([batch.claims[reference.job, reference.attempt], *again])
-        settle = Settle(self._night.story.settle_s * 1000)
-        settled = claimed - earlier.item.created >= settle.wait_ms + settle.apart_ms
-        ((first,),) = batch.rows("SELECT first_attempt FROM job WHERE id = ?", job)
-        taken_up = attempt >= int(str(first)) and batch.states.get(job) is not State.CANCELLED
-        looks = [look for look in batch.looks if look[1] <= claimed] if taken_up else []
-        return settled and self.overdue(earlier.item, looks)
+        wait_ms = self._night.story.settle_s * 1000
+        settled = claimed - earlier.item.created >= wait_ms + apart_ms(wait_ms)
+        return settled and self.overdue(batch, earlier.item, min(claimed, batch.let_go_of(job, attempt, claimed)))
 
-    def overdue(self, item: Item, looks: Sequence[tuple[int, int]]) -> bool:
-        """Tell whether an object was late beyond what is promised, and none of these looks at the service showed it.
+    def overdue(self, batch: Batch, item: Item, until: float) -> bool:
+        """Tell whether an object was late beyond what is promised, and no look of a batch by then has shown it.
 
         Late is what no list need show: lists lag, and what they show may be old. Bare audio is waited for a shorter time.
         """
-        settle = Settle(self._night.story.settle_s * 1000)
-        promised = settle.apart_ms if isinstance(item, RestFile) else settle.wait_ms
+        wait_ms = self._night.story.settle_s * 1000
+        promised = apart_ms(wait_ms) if isinstance(item, RestFile) else wait_ms
         _, visible = self.hidden.get(item.id, (item, item.visible))
-        listed = visible + self._night.list_lag_ms + STALE_MS
-        return listed - item.created > promised and all(began < listed for began, _ in looks)
+        listed = visible + self._night.behind_ms
+        shown = batch.shown.get((item.reference, isinstance(item, RestFile)), math.inf)
+        looks = [began for began, answered in batch.looks if answered <= until]
+        return listed - item.created > promised and shown > until and all(began < listed for began in looks)
 
     def _deleted(self, batch: Batch, reference: Reference, item: Item) -> None:
         caller, night = WHO.get(), self._night
@@ -305,6 +309,10 @@ class Oracle:
         if user.item.visible - user.item.created <= self._night.story.settle_s * 1000:
             self._night.violated(f"deleted the audio of {user.reference} before its transcription")
 
+    def was_accepted(self, batch: Batch, content: bytes) -> bool:
+        """Tell whether the service has ever accepted a recording of this sound."""
+        return any(self.paid.get((batch.id, digest_of(sent))) for sent in (content, FLAC + content))
+
     def answered(self) -> None:
         """Take note of a listing that was answered."""
         self.answers.append(self._night.world.read())
@@ -322,8 +330,15 @@ class Oracle:
         self.hidden.clear()
 
 
-def _chances(history: Sequence[tuple[object, ...]]) -> int:
-    """Count how often a job was sent once more by itself since it was last looked at from the start."""
-    events = [event for _, event, _ in history]
+def _is_promised(history: Sequence[tuple[object, ...]], *, money: bool) -> bool:
+    """Tell whether a job was sent once more by itself as is promised, since it was last looked at from the start.
+
+    That is once for each kind of failure that there is a remedy for; and whenever the account was out of `money`.
+    """
+    events = [event for _, event, _, _ in history]
     starts = [place for place, event in enumerate(events) if NEXT.get((State.NEW, Event(str(event)))) is not None]
-    return events[max(starts, default=0) :].count(Event.FORGIVEN)
+    why = [str(detail) for _, event, _, detail in history[max(starts, default=0) :] if event == Event.FORGIVEN]
+    chances = Counter(next((each for each in REMEDIED if each in reason), "") for reason in why)
+    if money:
+        del chances[""]
+    return not chances[""] and max(chances.values(), default=0) <= 1

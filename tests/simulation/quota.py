@@ -21,7 +21,6 @@ from batcher.states import HELD_STATES, Event
 from batcher.store.table import Move
 from tests.simulation.life import WHO
 from tests.simulation.looks import fresh_ms
-from tests.simulation.weather import STALE_MS
 
 if TYPE_CHECKING:
     from tests.simulation.batch import Batch
@@ -62,8 +61,6 @@ class Quota:
         self.explained: Counter[str] = Counter()  #: counts beyond a limit and refusals, by the fact
         self._night = night
         self._views: dict[str, View] = {}
-        stale = STALE_MS if {"lists", "hindsight"} & set(night.story.kinds) else 0
-        self._behind = night.list_lag_ms + stale  #: how much older than its beginning what a list shows may be
         #: How long ago what is heard of now may have been decided: a slow disk makes everybody wait.
         self._ago = SLOW_MS if "sluggish" in night.story.kinds else 0
 
@@ -114,6 +111,7 @@ class Quota:
         assert life is not None, "nobody but batcher is refused anything"
         batch = life.batch
         self._night.note(f"service refused {batch.name}: {thing}")
+        batch.refusals.append(self._night.world.read())
         counted = self._counted().plus(Load(**{thing: more}))
         if not self._judge(batch, thing, counted):
             self.explained[f"refused: {LOWERED}"] += 1
@@ -191,9 +189,9 @@ class Quota:
             left = view.left.get((job, attempt), view.claimed)
             if left < view.claimed:
                 known = max(known, left)  # nothing may be claimed before a list that was begun then
-        if item.visible + self._behind < known:
+        if item.visible + self._night.behind_ms < known:
             return ""
-        if item.created + self._behind < known:
+        if item.created + self._night.behind_ms < known:
             return HIDDEN
         return LEFT if ours else CAME
 

@@ -6,8 +6,8 @@ from dataclasses import astuple, fields, replace
 from batcher.clock import Dice
 from batcher.emulator.faults import Fault, FaultPlan, FaultSpec, Rates, Trouble
 from batcher.emulator.tally import Call
-from batcher.judgement import Settle
 from batcher.service.simulated import Pace
+from tests.simulation.looks import apart_ms
 from tests.simulation.story import Story
 from tests.simulation.world import World
 
@@ -55,7 +55,7 @@ class Weather:
         if self._hindsight and verb in (Call.SURVEY, Call.FILES) and age < STALE_MS and self._chance.random() < 0.7:
             return Fault(Trouble.STALE, ms=age)
         if self._straggler and verb is Call.UPLOAD and self.almost_done and self._chance.random() < 0.4:
-            return Fault(Trouble.LATE, ms=int(self._chance.uniform(0.5, 0.95) * Settle(self._settle_ms).apart_ms))
+            return Fault(Trouble.LATE, ms=int(self._chance.uniform(0.5, 0.95) * apart_ms(self._settle_ms)))
         if self._doubt and verb is Call.SUBMIT and self._chance.random() < 0.05:
             return Fault(Trouble.LATE, ms=int(self._chance.uniform(0.3, 0.8) * self._settle_ms))
         return None
