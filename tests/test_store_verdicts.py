@@ -347,19 +347,40 @@ def test_what_was_cancelled_with_another_name_is_done_with_the_transcript(bench:
     assert [bench.at(name).state for name in "ac"] == [State.CANCELLED, State.RENDERING]
 
 
-@pytest.mark.parametrize("act", ["touched", "copied", "unreadable"])
-def test_a_second_chance_is_one_of_the_audio(bench: Bench, act: str) -> None:
-    """Whatever becomes of the job that was given it: its audio is not sent a third time by itself."""
+def forgiven(bench: Bench) -> Job:
+    """Return a job that waits for its second chance."""
     job = end(bench, submitted(bench), "internal error", Event.SERVICE_FAILED, cause=Cause.SERVICE)
-    waiting = bench.fire(job, Event.FORGIVEN, forgiven=1, cause=None, remote=None, sealed_at=None)
-    if act == "copied":
-        cancel(bench, waiting)
-        assert copy(bench, "b").state is State.CANCELLED
-        return
+    return bench.fire(job, Event.FORGIVEN, forgiven=1, cause=None, remote=None, sealed_at=None)
+
+
+@pytest.mark.parametrize("act", ["touched", "unreadable"])
+def test_a_second_chance_is_one_of_the_audio(bench: Bench, act: str) -> None:
+    """Whatever becomes of the job that was given it, the audio has it, and has no third one."""
+    waiting = forgiven(bench)
     if act == "unreadable":
         bench.fire(bench.fire(waiting, Event.CLAIMED), Event.UNREADABLE, cause=Cause.SOURCE)
     bench.scan(found("a", mtime_ns=99))
-    assert (look_at(bench, "a").state, bench.at("a").cause) == (State.FAILED, Cause.SERVICE)
+    again = look_at(bench, "a")
+    assert (again.state, again.forgiven) == (State.WAITING, 1)
+    bench.now += 1
+    end(bench, bench.bring(again, State.SUBMITTED), "internal error", Event.SERVICE_FAILED, cause=Cause.SERVICE)
+    end(bench, again, "internal error", Event.CLEARED)
+    assert copy(bench, "b").state is State.FAILED
+
+
+def test_a_second_chance_that_is_given_up_is_none_any_more(bench: Bench) -> None:
+    """Nor for a copy."""
+    cancel(bench, forgiven(bench))
+    assert copy(bench, "b").state is State.CANCELLED
+
+
+def test_a_second_chance_may_be_taken_by_another_name(bench: Bench) -> None:
+    """Of all the names of an audio one sends it, once."""
+    waiting = forgiven(bench)
+    twin = copy(bench, "b")
+    bench.scan(found("a", mtime_ns=99))
+    look_at(bench, "a", b"another audio")
+    assert (twin.twin_of, look_at(bench, "b").forgiven) == (waiting.id, 1)
 
 
 def test_what_was_failed_for_the_sake_of_the_account_is_no_verdict(bench: Bench) -> None:

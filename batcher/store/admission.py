@@ -246,12 +246,12 @@ def _admit_by_content(ledger: Ledger, job: Job, digest: bytes, facts: dict[str, 
         jobs.fire(ledger, job.id, State.NEW, Event.RECOGNISED, None, facts | known)
     elif carrier:
         jobs.fire(ledger, job.id, State.NEW, Event.TWINNED, None, facts | {"twin_of": carrier[0][0]})
-    elif verdict := verdicts.on(ledger, job, digest):
+    elif (verdict := verdicts.on(ledger, job, digest)) and not verdict.chance:
         _end_as_before(ledger, job, verdict, facts)
     elif ledger.rows(_UNREAD_SIBLING, key):
         jobs.defer(ledger, job, ledger.now + LOOK_AGAIN_MS, 0, "another recording of this size is being sent")
     else:
-        jobs.fire(ledger, job.id, State.NEW, Event.ADMITTED, None, facts)
+        jobs.fire(ledger, job.id, State.NEW, Event.ADMITTED, None, facts | (verdict.chance if verdict else {}))
 
 
 def _end_as_before(ledger: Ledger, job: Job, verdict: Verdict, facts: dict[str, object]) -> None:

@@ -144,6 +144,8 @@ def fire(
     ledger.moves.append(Move(job_id, path, source, event, target, attempt, ledger.now, detail))
     if event is Event.INTERRUPTED:
         mark_loose(ledger)
+    if event is Event.FORGIVEN:
+        verdicts.give_chance(ledger, job_id)
     if target is State.STORED:
         _share(ledger, job_id, transcript)
     elif target is State.FAILING:

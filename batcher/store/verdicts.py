@@ -14,8 +14,8 @@ from batcher.store.table import Ledger
 
 # `remote` tells that the latest attempt was accepted, `forgiven` and `convert` that the one before was. One that was
 # sealed and given up may have been accepted, too; one that was cancelled was proven absent before, so it may be sent.
-# What the service fails has its verdict at once, so that a second chance is one of the audio, whatever becomes of its job;
-# but not what is failed for the account's sake: that was not transcribed. One that ended by a verdict was accepted when
+# What the service fails has its verdict at once, so that a second chance is one of the audio, whatever becomes of its job
+# (see `_CHANCE`); but not what is failed for the account's sake: that was not transcribed. One that ended by a verdict was accepted when
 # that tells, and adds nothing to it; one that passed it was accepted anew.
 _KEEP = """
     INSERT INTO verdict (digest, options, state, cause, reason, accepted)
@@ -27,11 +27,18 @@ _KEEP = """
         OR (state = 'failed' AND cause IN ('service', 'vanished')
             AND (remote IS NOT NULL OR sealed_at IS NOT NULL OR forgiven OR convert)))
     ON CONFLICT DO UPDATE SET state = excluded.state, cause = excluded.cause, reason = excluded.reason,
-        accepted = excluded.accepted
+        accepted = excluded.accepted, forgiven = 0, convert = 0
         WHERE excluded.accepted <> accepted OR excluded.state <> state OR excluded.cause IS NOT cause
     RETURNING 1
 """
+_CHANCE = """
+    UPDATE verdict SET forgiven = job.forgiven, convert = job.convert FROM job
+    WHERE job.id = :id AND verdict.digest = job.digest AND verdict.options = job.options
+"""
 _FULFIL = "UPDATE job SET asked = 0 WHERE id = :id OR twin_of = :id"
+
+
+_FIND = "SELECT state, cause, reason, accepted, forgiven, convert FROM verdict WHERE digest = ? AND options = ?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +49,13 @@ class Verdict:
     cause: str | None
     reason: str | None
     accepted: int  #: when the service had accepted it, UTC milliseconds
+    forgiven: int  #: as in a job: with these it is sent once more, by whichever job
+    convert: bool
+
+    @property
+    def chance(self) -> dict[str, object]:
+        """Return what a job is admitted with that is the second chance of this audio; nothing where there is none."""
+        return {"forgiven": self.forgiven, "convert": self.convert} if self.forgiven or self.convert else {}
 
     @property
     def words(self) -> str:
@@ -61,16 +75,20 @@ def keep(ledger: Ledger, job_id: int) -> None:
         ledger.rows(_FULFIL, {"id": job_id})
 
 
+def give_chance(ledger: Ledger, job_id: int) -> None:
+    """Keep that the audio of a job, which the service has failed, is sent once more."""
+    ledger.rows(_CHANCE, {"id": job_id})
+
+
 def on(ledger: Ledger, job: Job, digest: bytes) -> Verdict | None:
-    """Return the verdict that keeps a job with this content from being sent; nothing where a person has asked for it."""
+    """Return the verdict on a job with this content; nothing where a person has asked for it all the same."""
     return None if job.asked else find(ledger, digest, job.options)
 
 
 def find(ledger: Ledger, digest: bytes, options: str) -> Verdict | None:
     """Return the verdict on some audio."""
-    sql = "SELECT state, cause, reason, accepted FROM verdict WHERE digest = ? AND options = ?"
-    rows = cast("list[tuple[str, str | None, str | None, int]]", ledger.rows(sql, (digest, options)))
-    return next((Verdict(State(state), *rest) for state, *rest in rows), None)  # type: ignore[arg-type]
+    rows = ledger.rows(_FIND, (digest, options))
+    return next((Verdict(State(cast("str", state)), *rest) for state, *rest in rows), None)  # type: ignore[arg-type]
 
 
 def drop(ledger: Ledger, digest: bytes | None, options: str) -> None:
