@@ -96,10 +96,15 @@ def _has_vanished(night: "Night", batch: Batch, content: bytes) -> bool:
     return any(each.batch == batch.id and each.job in same for each in lost if each is not None)
 
 
+_GIVEN_UP = """
+    SELECT path FROM job WHERE id IN (SELECT job FROM history WHERE event = 'cancel' AND detail = 'cancelled on request')
+"""
+
+
 def _given_up(batch: Batch, content: bytes) -> bool:
-    """Tell whether somebody gave a recording up that had the same sound."""
-    rows = batch.rows("SELECT id, path FROM job")
-    return any(job in batch.cancelled and path in batch.names(content) for job, path in rows)
+    """Tell whether somebody ever gave a recording up that had the same sound; to try its name again may send another one."""
+    names = batch.names(content)
+    return any(path in names for (path,) in batch.rows(_GIVEN_UP))
 
 
 def _inconvertible(batch: Batch, content: bytes) -> bool:

@@ -224,7 +224,8 @@ class Oracle:
             self._night.violated(f"{reference} is submission {len(before) + 1} of one audio")
             return
         wishes = batch.wishes(reference.job) if before else []
-        unspent = [each for each in before if not self._may_be_sent_again(batch, each, wishes)]
+        once = self._had_one_chance(batch, before)
+        unspent = [each for each in before if not self._may_be_sent_again(batch, each, wishes, once=once)]
         if not unspent and not (before and batch.has_transcript(item.audio.digest)):
             return
         seen = not all(self._unseen(batch, reference, each) for each in unspent or before)
@@ -237,21 +238,37 @@ class Oracle:
         told = "a look-up could have told" if seen else "no look-up could have told"
         self._night.violated(f"paid twice, {told}: {reference}, before it {earlier}")
 
-    def _may_be_sent_again(self, batch: Batch, paid: Paid, wishes: Sequence[int]) -> bool:
+    def _had_one_chance(self, batch: Batch, before: Sequence[Paid]) -> bool:
+        """Tell whether an audio was sent once more by itself as is promised, since a person last wished for it.
+
+        That is once for each kind of failure that there is a remedy for, under whatever names; and whenever the account was
+        out of money.
+        """
+        wished = max((wish for each in before for wish in batch.wishes(each.reference.job)), default=0)
+        attempts = [(each.reference.job, each.reference.attempt) for each in before]
+        sql = "SELECT id, detail FROM history WHERE job = ? AND attempt = ? AND event = 'forgiven'"
+        forgiven = [row for attempt in attempts for row in batch.rows(sql, *attempt)]
+        why = [str(reason) for number, reason in forgiven if int(str(number)) > wished]
+        chances = Counter(next((each for each in REMEDIED if each in reason), "") for reason in why)
+        if "money" in self._night.story.kinds:
+            del chances[""]
+        return not chances[""] and max(chances.values(), default=0) <= 1
+
+    def _may_be_sent_again(self, batch: Batch, paid: Paid, wishes: Sequence[int], *, once: bool) -> bool:
         """Tell whether an earlier submission came to nothing, and what is sent again after it is so by a promise.
 
         That is after a person's `retry`, as a second chance, or when it vanished before any list had shown it.
         """
         job, attempt = paid.reference.job, paid.reference.attempt
-        rows = batch.rows("SELECT id, event, attempt, detail FROM history WHERE job = ? ORDER BY id", job)
-        seals = (int(str(number)) for number, event, of, _ in rows if (event, of) == (Event.SEAL, attempt))
+        rows = batch.rows("SELECT id, event, attempt FROM history WHERE job = ? ORDER BY id", job)
+        seals = (int(str(number)) for number, event, of in rows if (event, of) == (Event.SEAL, attempt))
         sealed = max(seals, default=0)
-        after = {(event, of) for number, event, of, _ in rows if int(str(number)) > sealed}
+        after = {(event, of) for number, event, of in rows if int(str(number)) > sealed}
         events = {event for event, _ in after}
         if paid.vanished and after.isdisjoint({(Event.ACCEPTED, attempt), (Event.ADOPTED, attempt)}):
             return True
         ended = paid.failed or paid.vanished or (paid.deleted and Event.CANCEL in events)
-        chance = Event.FORGIVEN in events and _is_promised(rows, money="money" in self._night.story.kinds)
+        chance = once and (Event.FORGIVEN, attempt) in after
         return ended and (chance or any(wish > sealed for wish in wishes))
 
     def _unseen(self, batch: Batch, reference: Reference, earlier: Paid) -> bool:
@@ -328,17 +345,3 @@ class Oracle:
         for item, visible in self.hidden.values():
             item.visible = visible
         self.hidden.clear()
-
-
-def _is_promised(history: Sequence[tuple[object, ...]], *, money: bool) -> bool:
-    """Tell whether a job was sent once more by itself as is promised, since it was last looked at from the start.
-
-    That is once for each kind of failure that there is a remedy for; and whenever the account was out of `money`.
-    """
-    events = [event for _, event, _, _ in history]
-    starts = [place for place, event in enumerate(events) if NEXT.get((State.NEW, Event(str(event)))) is not None]
-    why = [str(detail) for _, event, _, detail in history[max(starts, default=0) :] if event == Event.FORGIVEN]
-    chances = Counter(next((each for each in REMEDIED if each in reason), "") for reason in why)
-    if money:
-        del chances[""]
-    return not chances[""] and max(chances.values(), default=0) <= 1
