@@ -327,7 +327,11 @@ def test_after_a_refusal_nothing_is_claimed_before_a_new_listing() -> None:
     headroom = Headroom(Limits())
     headroom.observe(seen(0), NOW)
     headroom.refused(NOW)
-    assert headroom.room(NOW) == NOTHING
+    later = NOW + 2 * PAUSE_MS
+    assert not headroom.paused(later)
+    assert headroom.room(NOW) == headroom.room(later) == NOTHING
+    headroom.observe(seen(0), later)
+    assert headroom.room(later).pending
 
 
 @given(refusals=st.integers(1, 60))
