@@ -14,8 +14,9 @@ from batcher.store.table import Ledger
 
 def apply_survey(ledger: Ledger, scene: Scene) -> Judgement:
     """Judge a survey against the table as it is now, and record every finding."""
-    scene = replace(scene, now=ledger.now)
-    judgement = judge(scene, _concerned(ledger, scene))
+    concerned = _concerned(ledger, scene)
+    scene = replace(scene, now=ledger.now, seals=_seals(ledger, scene, concerned))
+    judgement = judge(scene, concerned)
     for finding in judgement.findings:
         if finding.event is Event.ADOPTED and not _may_be_adopted(ledger, finding):
             continue
@@ -49,6 +50,22 @@ def _concerned(ledger: Ledger, scene: Scene) -> list[Job]:
     references = [parse(remote.reference) for remote in scene.survey.objects]
     named = {r.job for r in references if r and r.batch == scene.batch} - known
     return held + [job for job in (jobs.get(ledger, job_id) for job_id in sorted(named)) if job]
+
+
+_SEALED = "SELECT max(at) FROM history WHERE job = ? AND attempt = ? AND event = 'seal'"
+
+
+def _seals(ledger: Ledger, scene: Scene, concerned: list[Job]) -> dict[str, int]:
+    """Return by reference when those earlier attempts were sealed that are listed, as far as they were."""
+    present = {job.reference for job in concerned}
+    attempts = {job.id: job.attempt for job in concerned}
+    seals: dict[str, int] = {}
+    for text in {remote.reference for remote in scene.survey.objects} - present:
+        reference = parse(text)
+        if reference and reference.batch == scene.batch and reference.attempt < attempts.get(reference.job, 0):
+            ((sealed,),) = ledger.rows(_SEALED, (reference.job, reference.attempt))
+            seals |= {} if sealed is None else {text: cast("int", sealed)}
+    return seals
 
 
 def _mark_absent(ledger: Ledger, job: Job, began: int | None) -> None:
