@@ -132,7 +132,7 @@ async def drain_in_the_second_attempt(bed: Bed, engine: Engine) -> None:
     engine.drain()
 
 
-@pytest.mark.parametrize("api", ["grpc"])
+@pytest.mark.parametrize("api", APIS)
 def test_what_arrives_late_is_taken_up_where_the_next_attempt_was_cut_short(folder: Path, api: str) -> None:
     """The recording waits again, and the first list of the next run shows what the first attempt made."""
     bed = a_bed(folder, 1_000_000, api=api)

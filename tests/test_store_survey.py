@@ -1,6 +1,7 @@
 """What a survey proves is written down, and objects of no use are kept in mind until they are gone."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -80,6 +81,19 @@ def test_the_torso_of_an_earlier_attempt_is_nobodys_own(bench: Bench) -> None:
     look(bench, torso)
     look(bench, torso)
     assert (bench.job(job.id).state, bench.job(job.id).remote) == (State.WAITING, None)
+
+
+def test_a_job_is_not_sent_while_something_of_it_is_to_be_deleted_and_something_else_is_there(bench: Bench) -> None:
+    """Audio alone was listed first. Once it is deleted the job takes up the transcription, which came later."""
+    job, late = sent_in_vain(bench, sealed=True)
+    audio = replace(late, id="audio", status=RemoteStatus.UPLOADED)
+    look(bench, audio)
+    look(bench, late)
+    waiting = bench.job(job.id)
+    assert (waiting.state, waiting.not_before) == (State.WAITING, bench.now + survey.HELD_BACK_MS)
+    bench.do(lambda ledger: survey.drop_extra(ledger, "audio"))
+    look(bench, late)
+    assert bench.job(job.id).state is State.SUBMITTED
 
 
 def test_what_is_to_be_deleted_is_adopted_by_nobody(bench: Bench) -> None:
