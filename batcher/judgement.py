@@ -131,26 +131,27 @@ def _judge_held(scene: Scene, job: Job, listed: list[RemoteObject], judgement: J
 def _earlier(scene: Scene, job: Job, listed: list[RemoteObject]) -> list[RemoteObject]:
     """Return what an earlier attempt has made of this very recording, though a list had proven that it did not.
 
-    It is paid for; with it the job need not be sent once more. But it waits until the present attempt is proven
+    It may be paid for, also where the service has failed it; with it the job is not sent once more. But it waits until the present attempt is proven
     absent: one that may still arrive keeps its place, and would be left behind by a batch that ended without it.
     """
-    usable = (
-        r for r in listed if not _is_bare(r) and r.status is not RemoteStatus.FAILED and _is_made_of_it(scene, job, r)
-    )
+    usable = (r for r in listed if not _is_bare(r) and _is_made_of_it(scene, job, r))
     return sorted(usable, key=lambda remote: _worth(job, remote))[:1]
 
 
 def _is_made_of_it(scene: Scene, job: Job, remote: RemoteObject) -> bool:
     reference = parse(remote.reference)
-    return reference is not None and _is_of_this_content(job, reference) and _was_sealed(scene, job, reference)
+    return reference is not None and _is_of_this_content(job, reference) and _was_sealed(scene, job, remote)
 
 
-def _was_sealed(scene: Scene, job: Job, reference: Reference) -> bool:
-    """Tell whether an attempt before or after the job's present one was whole: of one not sealed there is but a torso.
+def _was_sealed(scene: Scene, job: Job, remote: RemoteObject) -> bool:
+    """Tell whether another attempt than the job's present one was whole: of one not sealed there is but a torso.
 
-    A restored table does not know of the later ones, which may be taken up for all that it knows.
+    A restored table does not know of the later ones. They are taken for whole unless the service has failed them.
     """
-    return reference.attempt > job.attempt or str(reference) in scene.seals
+    reference = parse(remote.reference)
+    if reference is not None and reference.attempt > job.attempt:
+        return remote.status is not RemoteStatus.FAILED
+    return remote.reference in scene.seals
 
 
 def _is_bare(remote: RemoteObject) -> bool:
@@ -296,11 +297,10 @@ def _adoptable(scene: Scene, job: Job, remote: RemoteObject) -> bool:
     if reference is None or job.digest is None or _is_bare(remote) or not _is_of_this_content(job, reference):
         return False
     late = remote.reference == job.reference and job.sealed_at is not None
-    failed = remote.status is RemoteStatus.FAILED
     if job.state is State.WAITING:
-        other = reference.attempt != job.attempt and _was_sealed(scene, job, reference)
-        return late or (other and not (failed and reference.attempt > job.attempt))
-    return late and not failed and job.state is State.FAILED and job.cause == Cause.VANISHED
+        return late or (reference.attempt != job.attempt and _was_sealed(scene, job, remote))
+    lost = job.state is State.FAILED and job.cause == Cause.VANISHED
+    return late and lost and remote.status is not RemoteStatus.FAILED
 
 
 def _is_of_this_content(job: Job, reference: Reference) -> bool:

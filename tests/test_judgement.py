@@ -251,16 +251,25 @@ def test_of_equals_the_oldest_is_kept() -> None:
     assert [extra.id for extra in judgement.extras] == ["new"]
 
 
-@pytest.mark.parametrize("status", [COMPLETED, RemoteStatus.PROCESSING, RemoteStatus.FAILED])
+@pytest.mark.parametrize("status", TRANSCRIBED)
 def test_what_an_earlier_attempt_made_is_adopted_when_the_present_one_never_arrived(status: RemoteStatus) -> None:
-    """It shows up later than anything could prove, and is paid for; only one that failed is of no use."""
+    """It shows up later than anything could prove, and may be billed, also where the service has failed it."""
     late = listed(status, "late", reference=reference(attempt=1))
-    usable = status is not RemoteStatus.FAILED
     judgement = look(a_job(State.UNCERTAIN, absent_at=LATE), late, began=LATE + SETTLE.apart_ms, sealed=True)
     (finding,) = judgement.findings
-    assert finding.event is (Event.ADOPTED if usable else Event.ABSENT)
-    assert finding.facts.get("reference") == (late.reference if usable else None)
-    assert [extra.id for extra in judgement.extras] == ["late"] * (not usable)
+    assert (finding.event, finding.facts["reference"]) == (Event.ADOPTED, late.reference)
+    assert judgement.extras == []
+
+
+@pytest.mark.parametrize(("status", "adopted"), [(PROCESSING, True), (FAILED, False)])
+@pytest.mark.parametrize("state", [State.UNCERTAIN, State.WAITING])
+def test_what_an_attempt_made_that_a_restored_table_does_not_know_is_adopted_unless_it_failed(
+    state: State, status: RemoteStatus, *, adopted: bool
+) -> None:
+    """Nobody knows whether that was sealed: what failed may be a torso."""
+    later = listed(status, "later", reference=reference(attempt=3))
+    judgement = look(a_job(state, absent_at=LATE), later, began=LATE + SETTLE.apart_ms)
+    assert (Event.ADOPTED in events(judgement), judgement.extras == []) == (adopted, adopted)
 
 
 @pytest.mark.parametrize("absent_at", [None, LATE])
