@@ -63,6 +63,7 @@ class Scene:
     settle: Settle
     patience: Patience = field(default_factory=Patience)
     max_failures: int = 8  #: answers of one job that may be lost before it is given up
+    seals: Mapping[str, int] = field(default_factory=dict)  #: by reference: when listed earlier attempts were sealed
 
 
 def judge(scene: Scene, jobs: Iterable[Job]) -> Judgement:
@@ -117,7 +118,7 @@ def _judge_held(scene: Scene, job: Job, listed: list[RemoteObject], judgement: J
     if _orphaned(scene, job):
         _judge_orphan(job, judgement)
         return  # the next look decides about its objects, when the job is uncertain or waiting
-    earlier = _earlier(job, listed) if not mine and job.state is State.UNCERTAIN else []
+    earlier = _earlier(scene, job, listed) if not mine and job.state is State.UNCERTAIN else []
     if not _in_hand(scene, job) and job.since < scene.began:
         kept = mine[:1] or earlier
         judgement.extras += [r for r in listed if r not in kept and not _may_be_needed(job, r)]
@@ -127,19 +128,30 @@ def _judge_held(scene: Scene, job: Job, listed: list[RemoteObject], judgement: J
         _judge_missing(scene, job, earlier, judgement)
 
 
-def _earlier(job: Job, listed: list[RemoteObject]) -> list[RemoteObject]:
+def _earlier(scene: Scene, job: Job, listed: list[RemoteObject]) -> list[RemoteObject]:
     """Return what an earlier attempt has made of this very recording, though a list had proven that it did not.
 
-    It is paid for; with it the job need not be sent once more. But it waits until the present attempt is proven
+    It may be paid for, also where the service has failed it; with it the job is not sent once more. But it waits until the present attempt is proven
     absent: one that may still arrive keeps its place, and would be left behind by a batch that ended without it.
     """
-    usable = (r for r in listed if not _is_bare(r) and r.status is not RemoteStatus.FAILED and _is_made_of_it(job, r))
+    usable = (r for r in listed if not _is_bare(r) and _is_made_of_it(scene, job, r))
     return sorted(usable, key=lambda remote: _worth(job, remote))[:1]
 
 
-def _is_made_of_it(job: Job, remote: RemoteObject) -> bool:
+def _is_made_of_it(scene: Scene, job: Job, remote: RemoteObject) -> bool:
     reference = parse(remote.reference)
-    return reference is not None and _is_of_this_content(job, reference)
+    return reference is not None and _is_of_this_content(job, reference) and _was_sealed(scene, job, remote)
+
+
+def _was_sealed(scene: Scene, job: Job, remote: RemoteObject) -> bool:
+    """Tell whether another attempt than the job's present one was whole: of one not sealed there is but a torso.
+
+    A restored table does not know of the later ones. They are taken for whole unless the service has failed them.
+    """
+    reference = parse(remote.reference)
+    if reference is not None and reference.attempt > job.attempt:
+        return remote.status is not RemoteStatus.FAILED
+    return remote.reference in scene.seals
 
 
 def _is_bare(remote: RemoteObject) -> bool:
@@ -250,14 +262,15 @@ def _judge_unheld(scene: Scene, job: Job, listed: list[RemoteObject], judgement:
     if job.since >= scene.began:
         return  # it moved while the list was made: the next list tells
     listed = [r for r in listed if not _may_be_own(job, r)]
-    usable = sorted((r for r in listed if _adoptable(job, r)), key=lambda r: _worth(job, r))
+    usable = sorted((r for r in listed if _adoptable(scene, job, r)), key=lambda r: _worth(job, r))
     for remote in usable[:1]:
         reference = parse(remote.reference)
         assert reference is not None
         facts = {
             "remote": remote.id,
             "reference": remote.reference,
-            "attempt": reference.attempt,
+            "attempt": max(job.attempt, reference.attempt),  # the next one has a reference of its own
+            "sealed_at": scene.seals.get(remote.reference) or job.sealed_at or scene.began,
             "not_before": 0,
             "failures": 0,
             "absent_at": None,
@@ -272,21 +285,22 @@ def _may_be_own(job: Job, remote: RemoteObject) -> bool:
     return job.state is State.NEW and job.earlier is not None and remote.reference == job.reference
 
 
-def _adoptable(job: Job, remote: RemoteObject) -> bool:
+def _adoptable(scene: Scene, job: Job, remote: RemoteObject) -> bool:
     """Tell whether a job that holds nothing may take this object for its own.
 
     A waiting one may, if it was sealed and arrived later than anything could prove (then also if the service has failed
-    it), or if the table is older than the object (a restored copy); one that was taken for vanished may, if it shows
-    again. The fingerprint tells that the object was made from this recording with these options.
+    it), whether or not another attempt was begun since, or if the table is older than the object (a restored copy); one
+    that was taken for vanished may, if it shows again. The fingerprint tells that the object was made from this recording
+    with these options.
     """
     reference = parse(remote.reference)
     if reference is None or job.digest is None or _is_bare(remote) or not _is_of_this_content(job, reference):
         return False
     late = remote.reference == job.reference and job.sealed_at is not None
-    failed = remote.status is RemoteStatus.FAILED
     if job.state is State.WAITING:
-        return late or (reference.attempt > job.attempt and not failed)
-    return late and not failed and job.state is State.FAILED and job.cause == Cause.VANISHED
+        return late or (reference.attempt != job.attempt and _was_sealed(scene, job, remote))
+    lost = job.state is State.FAILED and job.cause == Cause.VANISHED
+    return late and lost and remote.status is not RemoteStatus.FAILED
 
 
 def _is_of_this_content(job: Job, reference: Reference) -> bool:

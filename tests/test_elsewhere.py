@@ -19,7 +19,7 @@ from batcher.judgement import Scene, Settle
 from batcher.model import RemoteObject, RemoteStatus, Survey
 from batcher.requests import Request
 from batcher.stages.poll import _another_account, _apply
-from batcher.states import State
+from batcher.states import HELD_STATES, State
 from batcher.store import jobs
 from batcher.store.claim import Unseen
 from tests.cli_tools import batcher, call, follow
@@ -222,14 +222,72 @@ def test_another_key_is_noticed_while_leftovers_are_at_the_first(folder: Path) -
     assert bed.rows("SELECT count(*) FROM extra") == [(1,)]
 
 
-def test_leftovers_at_an_api_that_is_gone_keep_no_run_from_ending(folder: Path) -> None:
+#: How a job ends whose API is given up, by the state it was in.
+ENDS = {
+    State.UPLOADING: "done",
+    State.SEALED: "done",
+    State.UNCERTAIN: "done",
+    State.SUBMITTED: "failed",
+    State.COMPLETED: "failed",
+    State.STORED: "done",
+    State.FAILING: "failed",
+    State.CANCELLING: "cancelled",
+}
+
+
+def a_bed_that_holds(folder: Path, api: str, state: State) -> Bed:
+    """Return a batch that holds one recording in a state at the service of `api`, under the id that this gave it."""
+    bed = a_bed(folder, 1_000)
+    bed.api = api
+    if state is State.STORED:
+        assert bed.run(kill="transcript-committed") is None
+        return bed
+    assert bed.run(drain_at(3)) is None
+    facts = ", cause = 'service'" if state is State.FAILING else ""
+    with bed.open() as table:
+        table.execute(f"UPDATE job SET state = ?{facts}", (state,))
+    return bed
+
+
+def refused(bed: Bed) -> bool:
+    """Tell whether a run refuses to use this API."""
+    with pytest.raises(ExceptionGroup) as error:
+        bed.run()
+    return error.group_contains(UsageError, match="may be at the service through its")
+
+
+def test_every_held_state_is_given_up() -> None:
+    """The table above leaves none out."""
+    assert set(ENDS) == HELD_STATES
+
+
+@pytest.mark.parametrize(("before", "api"), [("rest", "grpc"), ("grpc", "rest")])
+@pytest.mark.parametrize("state", ENDS)
+def test_whatever_is_held_at_an_api_that_is_gone_ends(folder: Path, before: str, api: str, state: State) -> None:
+    """Without the words nothing moves. With them every recording ends, though the other API knows no such id."""
+    bed = a_bed_that_holds(folder, before, state)
+    bed.api = api
+    assert refused(bed)
+    assert bed.states() == {state: 1}
+    assert bed.run(drain_at(3_600), other_account=True) is None
+    assert bed.states() == {ENDS[state]: 1}
+
+
+@pytest.mark.parametrize(
+    ("before", "api", "remote"), [("rest", "grpc", "/0f4300f1-3fc3-4282-9740-8c0494b061b4"), ("grpc", "rest", "3457")]
+)
+def test_leftovers_at_an_api_that_is_gone_keep_no_run_from_ending(
+    folder: Path, before: str, api: str, remote: str
+) -> None:
     """Through the other one they are not there, so they count as deleted."""
     bed = a_bed(folder, 1_000)
+    bed.api = before
     assert bed.run() is None
     with bed.open() as table:
-        table.execute("INSERT INTO extra (remote, reference, seen) VALUES ('file-x', 'r', 1)")
-    bed.api = "grpc"
-    assert bed.run(other_account=True) is None
+        table.execute("INSERT INTO extra (remote, reference, seen) VALUES (?, 'r', 1)", (remote,))
+    bed.api = api
+    assert refused(bed)
+    assert bed.run(drain_at(3_600), other_account=True) is None
     assert bed.rows("SELECT count(*) FROM extra") == [(0,)]
 
 

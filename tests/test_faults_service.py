@@ -5,6 +5,7 @@ import sqlite3
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from random import Random
 
@@ -122,6 +123,42 @@ def test_what_arrives_later_than_promised_is_sent_twice_and_only_deleted(folder:
     assert bed.wrong() == []
     assert accepted(bed) == 3
     assert [event for (event,) in bed.rows("SELECT event FROM history WHERE event = 'absent'")] == ["absent"]
+
+
+async def drain_in_the_second_attempt(bed: Bed, engine: Engine) -> None:
+    """Stop the run while it sends the recording for the second time."""
+    while bed.rows("SELECT state, attempt FROM job") != [("uploading", 2)]:  # noqa: ASYNC110 - the table rings no bell
+        await anyio.sleep(0.05)
+    engine.drain()
+
+
+@pytest.mark.parametrize("api", APIS)
+def test_what_arrives_late_is_taken_up_where_the_next_attempt_was_cut_short(folder: Path, api: str) -> None:
+    """The recording waits again, and the first list of the next run shows what the first attempt made."""
+    bed = a_bed(folder, 1_000_000, api=api)
+    lost = [Fault(Trouble.LATE, ms=20 * 60_000)]
+    bed.trouble = lambda call: lost.pop() if call is Call.SUBMIT and lost else None
+    assert bed.run(partial(drain_in_the_second_attempt, bed)) is None
+    assert bed.states() == {"waiting": 1}
+    bed.world.moment += HOUR
+    assert bed.run() is None
+    assert bed.wrong() == []
+    assert accepted(bed) == 1
+    assert bed.events("000.wav").count("claimed") == 2
+
+
+def test_what_arrives_late_is_taken_up_where_the_next_attempt_was_killed(folder: Path) -> None:
+    """First its upload is given up; nothing is sent before the next list."""
+    bed = a_bed(folder, 1_000, api="grpc")
+    assert bed.run(kill="after-seal") is None
+    ((reference,),) = bed.rows("SELECT reference FROM job")
+    assert bed.run(kill="before-seal") is None
+    assert bed.rows("SELECT state, attempt FROM job") == [("uploading", 2)]
+    bed.account.add_foreign(reference=str(reference), work_ms=0)
+    assert bed.run() is None
+    assert bed.states() == {"done": 1}
+    assert bed.events("000.wav")[-5:] == ["interrupted", "adopted", "completed", "fetched", "cleared"]
+    assert accepted(bed) == 0
 
 
 @pytest.mark.parametrize("api", APIS)

@@ -193,6 +193,15 @@ async def test_a_delete_of_what_is_gone_succeeds(fake: Fake, service: Service) -
     await service.delete("17")
 
 
+async def test_an_id_that_the_other_api_gave_is_gone_where_it_is_refused(fake: Fake, service: Service) -> None:
+    """Nothing is here by it. An id of this API's own that is refused is not taken for gone."""
+    fake.answer = aborting(grpc.StatusCode.INVALID_ARGUMENT, "not a file id")
+    await service.delete("0f4300f1-3fc3-4282-9740-8c0494b061b4/")
+    assert (await failure(service.delete("17"))).kind is Kind.HOPELESS
+    fake.answer = aborting(grpc.StatusCode.UNAVAILABLE)
+    assert (await failure(service.delete("0f4300f1-3fc3-4282-9740-8c0494b061b4/"))).kind is Kind.UNREACHABLE
+
+
 @pytest.mark.parametrize("verb", ["fetch", "delete"])
 async def test_no_id_never_means_every_file(service: Service, verb: str) -> None:
     """To the service an empty id is all of them."""

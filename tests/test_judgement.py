@@ -44,9 +44,17 @@ def listed(status: RemoteStatus = QUEUED, remote: str = "mine", **changes: objec
     return replace(RemoteObject(remote, reference(), status), **changes)  # type: ignore[arg-type]
 
 
-def look(job: Job | None, *objects: RemoteObject, began: int = LATE, complete: bool = True, now: int = 0) -> Judgement:
-    """Judge a list that was begun at `began`."""
-    scene = Scene(BATCH, SESSION, Survey(objects, complete), began, now or began + 100, SETTLE)
+def look(
+    job: Job | None,
+    *objects: RemoteObject,
+    began: int = LATE,
+    complete: bool = True,
+    now: int = 0,
+    sealed: bool = False,
+) -> Judgement:
+    """Judge a list that was begun at `began`; the job's first attempt was `sealed`, or not."""
+    seals = {reference(attempt=1): 5} if sealed else {}
+    scene = Scene(BATCH, SESSION, Survey(objects, complete), began, now or began + 100, SETTLE, seals=seals)
     return judge(scene, [job] if job else [])
 
 
@@ -243,30 +251,50 @@ def test_of_equals_the_oldest_is_kept() -> None:
     assert [extra.id for extra in judgement.extras] == ["new"]
 
 
-@pytest.mark.parametrize("status", [COMPLETED, RemoteStatus.PROCESSING, RemoteStatus.FAILED])
+@pytest.mark.parametrize("status", TRANSCRIBED)
 def test_what_an_earlier_attempt_made_is_adopted_when_the_present_one_never_arrived(status: RemoteStatus) -> None:
-    """It shows up later than anything could prove, and is paid for; only one that failed is of no use."""
+    """It shows up later than anything could prove, and may be billed, also where the service has failed it."""
     late = listed(status, "late", reference=reference(attempt=1))
-    usable = status is not RemoteStatus.FAILED
-    judgement = look(a_job(State.UNCERTAIN, absent_at=LATE), late, began=LATE + SETTLE.apart_ms)
+    judgement = look(a_job(State.UNCERTAIN, absent_at=LATE), late, began=LATE + SETTLE.apart_ms, sealed=True)
     (finding,) = judgement.findings
-    assert finding.event is (Event.ADOPTED if usable else Event.ABSENT)
-    assert finding.facts.get("reference") == (late.reference if usable else None)
-    assert [extra.id for extra in judgement.extras] == ["late"] * (not usable)
+    assert (finding.event, finding.facts["reference"]) == (Event.ADOPTED, late.reference)
+    assert judgement.extras == []
+
+
+@pytest.mark.parametrize(("status", "adopted"), [(PROCESSING, True), (FAILED, False)])
+@pytest.mark.parametrize("state", [State.UNCERTAIN, State.WAITING])
+def test_what_an_attempt_made_that_a_restored_table_does_not_know_is_adopted_unless_it_failed(
+    state: State, status: RemoteStatus, *, adopted: bool
+) -> None:
+    """Nobody knows whether that was sealed: what failed may be a torso."""
+    later = listed(status, "later", reference=reference(attempt=3))
+    judgement = look(a_job(state, absent_at=LATE), later, began=LATE + SETTLE.apart_ms)
+    assert (Event.ADOPTED in events(judgement), judgement.extras == []) == (adopted, adopted)
 
 
 @pytest.mark.parametrize("absent_at", [None, LATE])
 def test_what_an_earlier_attempt_made_waits_while_the_present_one_may_arrive(absent_at: int | None) -> None:
     """It is kept, and takes room of its own; the job keeps its place for the one that may come."""
     late = listed(COMPLETED, "late", reference=reference(attempt=1))
-    judgement = look(a_job(State.UNCERTAIN, absent_at=absent_at), late, began=LATE + SETTLE.apart_ms - 1)
+    judgement = look(a_job(State.UNCERTAIN, absent_at=absent_at), late, began=LATE + SETTLE.apart_ms - 1, sealed=True)
     assert (events(judgement), judgement.extras, judgement.foreign.stored) == ([], [], 1)
+
+
+@pytest.mark.parametrize("status", TRANSCRIBED)
+@pytest.mark.parametrize("state", [State.UNCERTAIN, State.WAITING])
+def test_the_torso_of_an_earlier_attempt_is_never_adopted(state: State, status: RemoteStatus) -> None:
+    """It was not sealed, so its end was never announced: the transcript would be of half a recording."""
+    torso = listed(status, "torso", reference=reference(attempt=1))
+    judgement = look(a_job(state, absent_at=LATE), torso, began=LATE + SETTLE.apart_ms)
+    assert Event.ADOPTED not in events(judgement)
+    assert judgement.extras == [torso]
 
 
 def test_what_was_made_before_the_first_attempt_that_counts_is_only_deleted() -> None:
     """The recording may have changed since without a trace; or it failed, and an old list shows it as it was before."""
     old = listed(PROCESSING, "old", reference=reference(attempt=1))
-    judgement = look(a_job(State.UNCERTAIN, first_attempt=2, absent_at=LATE), old, began=LATE + SETTLE.apart_ms)
+    job = a_job(State.UNCERTAIN, first_attempt=2, absent_at=LATE)
+    judgement = look(job, old, began=LATE + SETTLE.apart_ms, sealed=True)
     assert events(judgement) == [Event.ABSENT]
     assert [extra.id for extra in judgement.extras] == ["old"]
 
@@ -413,7 +441,14 @@ def test_a_late_arrival_is_adopted_by_a_job_that_was_not_sent_again() -> None:
     """It is paid for, so it is used: proof of absence was wrong, the seal and the fingerprint are right."""
     (finding,) = look(a_job(State.WAITING, failures=2), listed(PROCESSING, "late")).findings
     assert finding.event is Event.ADOPTED
-    expected = {"remote": "late", "reference": reference(), "attempt": 2, "not_before": 0, "failures": 0}
+    expected = {
+        "remote": "late",
+        "reference": reference(),
+        "attempt": 2,
+        "not_before": 0,
+        "failures": 0,
+        "sealed_at": SINCE,
+    }
     assert finding.facts == expected | {"absent_at": None, "cause": None}
 
 
@@ -421,6 +456,29 @@ def test_a_late_arrival_that_the_service_has_failed_is_adopted_too() -> None:
     """It may be billed; the next look has the job fail, instead of sending it again."""
     (finding,) = look(a_job(State.WAITING), listed(FAILED, "late")).findings
     assert (finding.event, finding.facts["remote"]) == (Event.ADOPTED, "late")
+
+
+@pytest.mark.parametrize("status", TRANSCRIBED)
+@pytest.mark.parametrize("sealed_at", [None, SINCE])
+def test_what_an_earlier_attempt_made_is_adopted_by_a_job_that_waits_again(
+    sealed_at: int | None, status: RemoteStatus
+) -> None:
+    """Its present attempt came to nothing. The next one is the third, and does not use a reference again."""
+    late = listed(status, "late", reference=reference(attempt=1))
+    judgement = look(a_job(State.WAITING, sealed_at=sealed_at), late, sealed=True)
+    (finding,) = judgement.findings
+    assert finding.event is Event.ADOPTED
+    assert (finding.facts["reference"], finding.facts["attempt"]) == (late.reference, 2)
+    assert finding.facts["sealed_at"] == 5
+    assert judgement.extras == []
+
+
+@pytest.mark.parametrize("changes", [{"mtime_ns": 2}, {"first_attempt": 2}, {"options": "p"}])
+def test_what_an_earlier_attempt_made_of_something_else_is_only_deleted(changes: dict[str, object]) -> None:
+    """The recording was touched since, or started over, or is to be sent with other options."""
+    late = listed(COMPLETED, "late", reference=reference(attempt=1))
+    judgement = look(a_job(State.WAITING, sealed_at=None, **changes), late, sealed=True)
+    assert (events(judgement), judgement.extras) == ([], [late])
 
 
 def test_what_was_taken_for_vanished_and_shows_again_is_adopted() -> None:
@@ -473,7 +531,7 @@ def test_a_table_older_than_the_object_adopts_it() -> None:
     ],
     ids=[
         "done", "failed", "earlier than vanished", "vanished and failed", "cancelled", "rendering", "failed there",
-        "earlier attempt", "other fingerprint", "other size", "other time", "other options",
+        "earlier attempt, not sealed", "other fingerprint", "other size", "other time", "other options",
     ],
 )  # fmt: skip
 def test_what_a_job_cannot_use_is_only_deleted(job: Job, remote: RemoteObject) -> None:

@@ -154,6 +154,7 @@ def test_a_list_with_little_in_it_is_still_a_list() -> None:
         ("a/b?c", False),
         ("a/b c", False),
         ("a/b/c", False),
+        ("3457", False),
         ("x" * 65 + "/", False),
     ],
 )

@@ -277,6 +277,14 @@ async def test_what_is_already_gone_is_deleted() -> None:
     assert len(script.seen) == 2
 
 
+async def test_an_id_that_another_api_gave_is_gone() -> None:
+    """Nothing is here by it. The service is not asked: it would say that it is no id."""
+    script = Script()
+    await service(script).delete("3457")
+    assert (await failure(service(script).fetch("3457"))).kind is Kind.GONE
+    assert script.seen == []
+
+
 @pytest.mark.parametrize(
     ("answer", "kind"),
     [

@@ -1,6 +1,7 @@
 """What a survey proves is written down, and objects of no use are kept in mind until they are gone."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -8,7 +9,7 @@ from batcher.judgement import Judgement, Scene, Settle
 from batcher.model import Job, RemoteObject, RemoteStatus, Survey
 from batcher.states import Event, State
 from batcher.store import survey
-from tests.store_bench import BATCH, Bench, open_bench
+from tests.store_bench import BATCH, Bench, digest_of, open_bench
 
 SETTLE = Settle(60_000)
 
@@ -43,6 +44,56 @@ def test_a_job_that_is_seen_again_was_never_missed(bench: Bench) -> None:
     assert bench.job(job.id).state is State.SUBMITTED
     look(bench)
     assert (bench.job(job.id).state, bench.job(job.id).cause) == (State.FAILED, "vanished")
+
+
+def sent_in_vain(bench: Bench, *, sealed: bool) -> tuple[Job, RemoteObject]:
+    """Return a job that waits after its second attempt was cut short, and the first, which shows up only now."""
+    first = bench.bring(bench.new("a"), State.SEALED if sealed else State.UPLOADING)
+    lost = (Event.ANSWER_LOST, Event.ABSENT) if sealed else (Event.INTERRUPTED,)
+    job = first
+    for event in lost:
+        job = bench.fire(job, event)
+    bench.bring(job, State.UPLOADING)
+    digest = first.digest or digest_of(first.path)  # by now it may be known, for another recording of this size
+    return bench.fire(bench.job(job.id), Event.INTERRUPTED, sealed_at=None, digest=digest), of(first, "late")
+
+
+def test_what_an_earlier_attempt_made_is_a_jobs_own_from_then_on(bench: Bench) -> None:
+    """Every later look knows it, also when it was gone for a while; the number of the attempt does not go back."""
+    job, late = sent_in_vain(bench, sealed=True)
+    for _ in range(2):
+        assert look(bench, late).extras == []
+        known = bench.job(job.id)
+        assert (known.state, known.remote, known.attempt) == (State.SUBMITTED, "late", 2)
+    look(bench)
+    look(bench)
+    assert bench.job(job.id).cause == "vanished"
+    look(bench, late)
+    assert bench.job(job.id).state is State.SUBMITTED
+    assert bench.rows("SELECT count(*) FROM extra") == [(0,)]
+
+
+def test_the_torso_of_an_earlier_attempt_is_nobodys_own(bench: Bench) -> None:
+    """By the history it was never sealed, whatever the service makes of it: neither while the job waits, nor after."""
+    job, torso = sent_in_vain(bench, sealed=False)
+    assert look(bench, torso).extras == [torso]
+    bench.bring(bench.job(job.id), State.UNCERTAIN)
+    look(bench, torso)
+    look(bench, torso)
+    assert (bench.job(job.id).state, bench.job(job.id).remote) == (State.WAITING, None)
+
+
+def test_a_job_is_not_sent_while_something_of_it_is_to_be_deleted_and_something_else_is_there(bench: Bench) -> None:
+    """Audio alone was listed first. Once it is deleted the job takes up the transcription, which came later."""
+    job, late = sent_in_vain(bench, sealed=True)
+    audio = replace(late, id="audio", status=RemoteStatus.UPLOADED)
+    look(bench, audio)
+    look(bench, late)
+    waiting = bench.job(job.id)
+    assert (waiting.state, waiting.not_before) == (State.WAITING, bench.now + survey.HELD_BACK_MS)
+    bench.do(lambda ledger: survey.drop_extra(ledger, "audio"))
+    look(bench, late)
+    assert bench.job(job.id).state is State.SUBMITTED
 
 
 def test_what_is_to_be_deleted_is_adopted_by_nobody(bench: Bench) -> None:

@@ -210,6 +210,8 @@ class RestService:
 
     async def fetch(self, remote: str) -> Transcript:
         """Return the transcript of a completed transcription; see `Service.fetch`."""
+        if not is_id(remote):
+            raise ServiceError(Kind.GONE, "another API has given it its id, by which this one knows nothing")
         transcription, _ = split_id(remote)
         assert transcription, "an upload has no transcript"
         with self._sorted(Verb.FETCH):
@@ -218,7 +220,12 @@ class RestService:
         return transcript(body, model) if len(body) < self._long_bytes else await offload(transcript, body, model)
 
     async def delete(self, remote: str) -> None:
-        """Remove the transcription, then its file; either being gone already is success."""
+        """Remove the transcription, then its file; either being gone already is success.
+
+        So is an id of another API's: nothing is here by it, and the service would refuse it as no id, for ever.
+        """
+        if not is_id(remote):
+            return
         transcription, file = split_id(remote)
         if transcription:
             await self._remove(self._client.stt.delete, transcription, self._listing.transcriptions)

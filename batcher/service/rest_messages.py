@@ -80,7 +80,10 @@ class TranscriptionsPage(Page[ListedTranscription]):
 
 
 def join_id(transcription: str, file: str) -> str:
-    """Return the id of an object: that of its transcription and that of its file, either of which may be missing."""
+    """Return the id of an object: that of its transcription and that of its file, either of which may be missing.
+
+    By the slash in between it is told from an id that the legacy API gave, which is a number.
+    """
     return f"{transcription}/{file}"
 
 
@@ -110,8 +113,10 @@ def transcription_config(options: Options, webhook: Webhook) -> CreateTranscript
 
 def is_id(remote: str) -> bool:
     """Tell whether an object can be acted on: what came from the service goes into paths."""
-    transcription, _, file = remote.partition("/")
-    return bool(transcription or file) and all(not part or _ID.fullmatch(part) for part in (transcription, file))
+    transcription, joint, file = remote.partition("/")
+    return bool(joint and (transcription or file)) and all(
+        not part or _ID.fullmatch(part) for part in (transcription, file)
+    )
 
 
 def joined(files: Iterable[ListedFile], transcriptions: Iterable[ListedTranscription]) -> tuple[RemoteObject, ...]:

@@ -7,17 +7,22 @@ from typing import cast
 from batcher.judgement import Finding, Judgement, Scene, judge
 from batcher.model import Job, RemoteObject
 from batcher.reference import parse
-from batcher.states import FINAL_STATES, HELD_STATES, Event
+from batcher.states import FINAL_STATES, HELD_STATES, Event, State
 from batcher.store import jobs
 from batcher.store.table import Ledger
+
+#: Longer than from one look to the next, while a job waits for its turn.
+HELD_BACK_MS = 60_000
 
 
 def apply_survey(ledger: Ledger, scene: Scene) -> Judgement:
     """Judge a survey against the table as it is now, and record every finding."""
-    scene = replace(scene, now=ledger.now)
-    judgement = judge(scene, _concerned(ledger, scene))
+    concerned = _concerned(ledger, scene)
+    scene = replace(scene, now=ledger.now, seals=_seals(ledger, scene, concerned))
+    judgement = judge(scene, concerned)
     for finding in judgement.findings:
         if finding.event is Event.ADOPTED and not _may_be_adopted(ledger, finding):
+            _hold_back(ledger, finding)
             continue
         jobs.fire(ledger, finding.job.id, finding.job.state, finding.event, finding.detail, finding.facts)
     for job, status in judgement.news:
@@ -38,8 +43,21 @@ def _may_be_adopted(ledger: Ledger, finding: Finding) -> bool:
 
     Nor where the service gave one id twice: nobody can tell whose it is.
     """
-    condemned = ledger.rows("SELECT 1 FROM extra WHERE reference = ?", (finding.facts["reference"],))
-    return not condemned and not jobs.is_taken(ledger, finding.facts["remote"], finding.job.id)
+    return not _is_condemned(ledger, finding) and not jobs.is_taken(ledger, finding.facts["remote"], finding.job.id)
+
+
+def _is_condemned(ledger: Ledger, finding: Finding) -> bool:
+    return bool(ledger.rows("SELECT 1 FROM extra WHERE reference = ?", (finding.facts["reference"],)))
+
+
+def _hold_back(ledger: Ledger, finding: Finding) -> None:
+    """Send a job no sooner than a later look tells what there is for it, when a deletion under way is over.
+
+    That may be of bare audio only, which was listed before the transcription that uses it (REST).
+    """
+    job = finding.job
+    if job.state is State.WAITING and _is_condemned(ledger, finding):
+        jobs.defer(ledger, job, max(job.not_before, ledger.now + HELD_BACK_MS), job.failures, job.reason or "")
 
 
 def _concerned(ledger: Ledger, scene: Scene) -> list[Job]:
@@ -49,6 +67,22 @@ def _concerned(ledger: Ledger, scene: Scene) -> list[Job]:
     references = [parse(remote.reference) for remote in scene.survey.objects]
     named = {r.job for r in references if r and r.batch == scene.batch} - known
     return held + [job for job in (jobs.get(ledger, job_id) for job_id in sorted(named)) if job]
+
+
+_SEALED = "SELECT max(at) FROM history WHERE job = ? AND attempt = ? AND event = 'seal'"
+
+
+def _seals(ledger: Ledger, scene: Scene, concerned: list[Job]) -> dict[str, int]:
+    """Return by reference when those earlier attempts were sealed that are listed, as far as they were."""
+    present = {job.reference for job in concerned}
+    attempts = {job.id: job.attempt for job in concerned}
+    seals: dict[str, int] = {}
+    for text in {remote.reference for remote in scene.survey.objects} - present:
+        reference = parse(text)
+        if reference and reference.batch == scene.batch and reference.attempt < attempts.get(reference.job, 0):
+            ((sealed,),) = ledger.rows(_SEALED, (reference.job, reference.attempt))
+            seals |= {} if sealed is None else {text: cast("int", sealed)}
+    return seals
 
 
 def _mark_absent(ledger: Ledger, job: Job, began: int | None) -> None:
