@@ -274,13 +274,16 @@ class Oracle:
     def _unseen(self, batch: Batch, reference: Reference, earlier: Paid) -> bool:
         """Tell whether an earlier submission was late beyond what is promised, and in no list when it was sent again.
 
-        A job that was sent again does not go back to what shows up of the attempt before. Nor does one whose recording
-        was touched since: nobody knows any more what that attempt was made of; nor one that was given up meanwhile.
+        What another job has sent again does not count as unsent for what shows up of an attempt before. Nor does a job go
+        back to it whose recording was touched since: nobody knows any more what that attempt was made of; nor one that was
+        given up meanwhile.
         """
         job, attempt = earlier.reference.job, earlier.reference.attempt
-        numbers = [number for each, number in batch.claims if each == job and number > attempt]
-        again = [batch.claims[job, number] for number in numbers if (batch.id, job, number) in self._by_attempt]
-        claimed = min([batch.claims[reference.job, reference.attempt], *again])
+        claimed = batch.claims[reference.job, reference.attempt]
+        if job != reference.job:
+            numbers = [number for each, number in batch.claims if each == job and number > attempt]
+            again = [batch.claims[job, number] for number in numbers if (batch.id, job, number) in self._by_attempt]
+            claimed = min([claimed, *again])
         wait_ms = self._night.story.settle_s * 1000
         settled = claimed - earlier.item.created >= wait_ms + apart_ms(wait_ms)
         return settled and self.overdue(batch, earlier.item, min(claimed, batch.let_go_of(job, attempt, claimed)))
