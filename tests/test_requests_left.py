@@ -9,7 +9,8 @@ from batcher.cli import wishes
 from batcher.cli.place import place_of
 from batcher.clock import SystemClock
 from batcher.files import Inputs, WalkRules
-from batcher.local_disk import MOST_BYTES, LocalDisk
+from batcher.left_requests import MOST_BYTES
+from batcher.local_disk import LocalDisk
 from batcher.model import FileBounds
 from batcher.requests import Request
 

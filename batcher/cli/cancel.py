@@ -14,7 +14,7 @@ from batcher.cli.place import Place, config_file, locate
 from batcher.cli.session import Order, conduct
 from batcher.cli.settings import CONNECTION, given, read_settings, takes
 from batcher.cli.views import NoView
-from batcher.cli.wishes import carry_out, chosen
+from batcher.cli.wishes import carry_out, catch_up, chosen
 from batcher.clock import SystemClock
 from batcher.config import Settings
 from batcher.lock import hold
@@ -42,10 +42,11 @@ def command(
     place = locate(out, flags.get("db"), config, flags.get("shard"))
     check_table(place)
     settings = read_settings(config_file(config), remembered_flags(place) | given(flags))
+    clock = SystemClock()
+    screen.say(catch_up(place, clock))
     with open_reader(place.db) as reader:
         meant = chosen(reader, place, jobs or [], OPEN, every=every)
         screen.say(_copies(reader, meant))
-    clock = SystemClock()
     changed = carry_out(place, Request("cancel", [job.id for job in meant]), clock)
     if changed is None:
         asked = f"asked the active run to give up {words.count(len(meant), 'job')}; it does so within seconds"

@@ -90,6 +90,13 @@ def undeleted_lines(undeleted: Undeleted, now: int) -> Iterator[str]:
         yield f"cannot be deleted at the service: {left} (tried again until it is done)"
 
 
+def request_lines(waiting: int) -> Iterator[str]:
+    """Yield that somebody has asked for something which no run has seen."""
+    if waiting:
+        verb = "waits" if waiting == 1 else "wait"
+        yield f"{words.count(waiting, 'request')} {verb} for the next run (of `batcher retry` or `batcher cancel`)"
+
+
 def shard_lines(place: Place, elsewhere: int) -> Iterator[str]:
     """Yield what was left to others, when this is one of several shards."""
     if place.shard is not None:

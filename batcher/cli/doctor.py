@@ -9,7 +9,7 @@ from typing import Annotated
 import anyio
 import typer
 
-from batcher.cli import checks, screen, words
+from batcher.cli import checks, closing, screen, words
 from batcher.cli import options as opt
 from batcher.cli.belonging import check_table
 from batcher.cli.checks import Check
@@ -131,10 +131,11 @@ def _batch(place: Place, api: str, seen: Seen | None) -> Iterator[Check]:
             reader.check_whole()
             _check_part(reader, place)
             counts, extras, elsewhere = reader.counts(), reader.extras(), _elsewhere(reader, api, seen)
+            requests = reader.waiting(place.left())
     except UsageError as error:
         yield Check("bad", f"batch: {error}", error.hint, error.exit_code)
         return
-    yield from [elsewhere] if elsewhere else _outlook(place, counts, extras)
+    yield from [elsewhere] if elsewhere else _outlook(place, counts, extras, requests)
 
 
 def _check_part(reader: Reader, place: Place) -> None:
@@ -161,12 +162,13 @@ def _elsewhere(reader: Reader, api: str, seen: Seen | None) -> Check | None:
     return Check("bad", text, fix, 5)
 
 
-def _outlook(place: Place, counts: Counts, extras: int) -> Iterator[Check]:
+def _outlook(place: Place, counts: Counts, extras: int, requests: int) -> Iterator[Check]:
     if is_held(place.lock):
         yield Check("ok", f"batch: a run is active, {words.count(counts.unfinished.jobs, 'recording')} to go")
         return
     todo = ", ".join(_todo(counts, extras)) or "look for new recordings"
     yield Check("ok", f"batch: {words.count(counts.total.jobs, 'recording')}; a run would {todo}")
+    yield from (Check("ok", f"batch: {line}") for line in closing.request_lines(requests))
     failed = counts.of([State.FAILED]).jobs
     if failed:
         hint = f"batcher status {place.typed} says why; batcher retry tries them again"

@@ -7,7 +7,7 @@ from batcher.cli import screen, words
 from batcher.cli.belonging import check_table
 from batcher.cli.memory import run_again
 from batcher.cli.place import locate
-from batcher.cli.wishes import carry_out, chosen
+from batcher.cli.wishes import carry_out, catch_up, chosen
 from batcher.clock import SystemClock
 from batcher.model import Cause, Job
 from batcher.requests import Request
@@ -34,6 +34,8 @@ def command(
     """
     place = locate(out, db, config, shard)
     check_table(place)
+    clock = SystemClock()
+    screen.say(catch_up(place, clock))
     with open_reader(place.db) as reader:
         meant = chosen(reader, place, jobs or [], AGAIN, every=every)
     fitting = [job for job in meant if accepts(job.state, Event.RETRY)]
@@ -41,7 +43,7 @@ def command(
     if not fitting:
         screen.say(["nothing to try again"])
         return
-    changed = carry_out(place, Request("retry", [job.id for job in fitting]), SystemClock())
+    changed = carry_out(place, Request("retry", [job.id for job in fitting]), clock)
     screen.say(_billing(fitting))
     if changed is None:
         screen.say([f"asked the active run to try {words.count(len(fitting), 'job')} again; it does so within seconds"])

@@ -31,6 +31,7 @@ class Standing:
     given_up: list[Ended]
     stuck: list[Job]
     undeleted: Undeleted
+    requests: int
 
 
 def command(
@@ -48,7 +49,7 @@ def command(
     --json prints one document: batch, created, runs, active (a run works on it now), last_activity (UTC), files,
     bytes, duration_ms, states (jobs by public name), at_service (pending and stored of ours at most, extras still
     to be deleted, loose: audio of an upload that was cut short may be there), stuck (id, path, where, since), undeleted
-    (number of the extras that could not be, since), failed, skipped and given_up (cancelled only because the same audio
+    (number of the extras that could not be, since), requests (of retry and cancel, not carried out yet), failed, skipped and given_up (cancelled only because the same audio
     was): lists of cause, reason, jobs, examples.
     """
     place = locate(out, db, config, shard)
@@ -73,6 +74,7 @@ def look(place: Place, reader: Reader) -> Standing:
         reader.given_up(),
         reader.stuck(),
         reader.undeleted(),
+        reader.waiting(place.left()),
     )
 
 
@@ -93,6 +95,7 @@ def lines(standing: Standing) -> Iterator[str]:
     if standing.latest is not None:
         yield f"last activity: {words.local(standing.latest)} ({words.ago(standing.now - standing.latest)} ago)"
     if not standing.active:
+        yield from closing.request_lines(standing.requests)
         yield from closing.next_steps(standing.place, counts, standing.failed)
 
 
@@ -144,6 +147,7 @@ def document(standing: Standing) -> dict[str, object]:
         },
         "stuck": closing.stuck_documents(standing.stuck),
         "undeleted": closing.undeleted_document(standing.undeleted),
+        "requests": standing.requests,
         "failed": closing.group_documents(standing.failed),
         "skipped": closing.group_documents(standing.skipped),
         "given_up": closing.group_documents(standing.given_up),

@@ -225,6 +225,17 @@ class Reader:
         rows = self._rows("SELECT shard FROM batch")
         return str(rows[0][0]) if rows else ""
 
+    def waiting(self, requests: Iterable[str]) -> int:
+        """Tell how many of the requests that lie there, by name, are still to be carried out."""
+        latest = self._latest_request()
+        return sum(name != latest for name in requests)
+
+    def _latest_request(self) -> str:
+        if not self._rows("SELECT 1 FROM pragma_table_info('batch') WHERE name = 'latest_request'"):
+            return ""  # a table from before it was known
+        rows = self._rows("SELECT latest_request FROM batch")
+        return str(rows[0][0]) if rows else ""
+
     def job(self, number: int) -> Job | None:
         """Return the job with this id."""
         return next(map(_job, self._rows(_BY_ID, (number,))), None)
