@@ -3,18 +3,23 @@
 import json
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import anyio
+import pytest
 
 from batcher.cli.place import place_of
 from batcher.cli.wishes import leave
 from batcher.clock import SystemClock
 from batcher.heed import heed
 from batcher.lock import hold
+from batcher.model import Cause
 from batcher.requests import Request, apply_request
+from batcher.states import Event, State
 from batcher.store.db import open_inline
 from batcher.store.table import Table
 from tests.engine_bed import Bed
+from tests.table_tools import written
 from tests.test_cli_verbs import Call, call, out, states
 from tests.test_engine import folder
 from tests.test_engine_verdicts import BOTH, a_bed, accepted
@@ -109,3 +114,43 @@ def test_status_and_doctor_tell_of_what_waits_for_the_next_run(call: Call, out: 
     assert json.loads(call("status", out, "--json")[1])["requests"] == 1
     left(out, Request("retry", [3]))
     assert "2 requests wait for the next run" in call("status", out)[1]
+
+
+def test_retry_warns_of_a_copy_of_what_was_accepted(call: Call, out: Path) -> None:
+    """It was never sent itself, but it ended with the one that was."""
+    with written(place_of(out, None).db, out.parent / "in") as hand:
+        hand.add("copy.wav")
+        hand.fire(6, State.NEW, Event.TWINNED, twin_of=5, digest=bytes([5]) * 32)
+        hand.fire(5, State.SUBMITTED, Event.VANISHED, "it is gone", cause=Cause.VANISHED)
+    assert "warning: 1 of them had been accepted by the service before" in call("retry", out, "6")[1]
+
+
+@pytest.mark.parametrize("chance", ["forgiven", "convert"])
+@pytest.mark.parametrize(
+    ("event", "cause"), [(Event.UNREADABLE, Cause.SOURCE), (Event.UNSUITABLE, Cause.UNSUITABLE), (Event.CANCEL, None)]
+)
+def test_retry_warns_of_what_was_to_be_sent_a_second_time(
+    chance: str, event: Event, cause: Cause | None, call: Call, out: Path
+) -> None:
+    """The first time was accepted, whatever became of the second."""
+    first: dict[str, Any] = {chance: 1}
+    with written(place_of(out, None).db, out.parent / "in") as hand:
+        hand.add("again.wav")
+        hand.fire(6, State.NEW, Event.ADMITTED, **first)
+        source = State.WAITING
+        if event is Event.UNREADABLE:
+            hand.fire(6, State.WAITING, Event.CLAIMED, reference="r", attempt=2, sealed_at=None)
+            source = State.UPLOADING
+        hand.fire(6, source, event, cause=cause)
+    assert "may be billed again" in call("retry", out, "6")[1]
+
+
+def test_retry_of_what_is_transcribed_costs_nothing(call: Call, out: Path) -> None:
+    """Only its output could not be written; that it had needed two attempts does not matter."""
+    with written(place_of(out, None).db, out.parent / "in") as hand:
+        transcript = hand.keep_transcript(5)
+        hand.fire(5, State.SUBMITTED, Event.COMPLETED, forgiven=1)
+        hand.fire(5, State.COMPLETED, Event.FETCHED, transcript=transcript)
+        hand.fire(5, State.STORED, Event.UNWRITABLE, cause=Cause.OUTPUT)
+        hand.fire(5, State.FAILING, Event.CLEARED)
+    assert "billed" not in call("retry", out, "5")[1]

@@ -12,11 +12,11 @@ from batcher.clock import SystemClock
 from batcher.model import Cause, Job
 from batcher.requests import Request
 from batcher.states import Event, State, accepts
-from batcher.store.reader import open_reader
+from batcher.store.reader import Reader, open_reader
 
 AGAIN = (State.FAILED, State.CANCELLED, State.SKIPPED)
-#: Causes that prove that the service has accepted nothing, or that its transcript is safe here.
-_UNPAID = (Cause.SOURCE, Cause.UNSUITABLE, Cause.REFUSED, Cause.OUTPUT)
+#: Causes that prove that the service has not accepted the latest attempt.
+_UNPAID = (Cause.SOURCE, Cause.UNSUITABLE, Cause.REFUSED)
 
 
 def command(
@@ -44,7 +44,8 @@ def command(
         screen.say(["nothing to try again"])
         return
     changed = carry_out(place, Request("retry", [job.id for job in fitting]), clock)
-    screen.say(_billing(fitting))
+    with open_reader(place.db) as reader:
+        screen.say(_billing(reader, fitting))
     if changed is None:
         screen.say([f"asked the active run to try {words.count(len(fitting), 'job')} again; it does so within seconds"])
     else:
@@ -57,9 +58,17 @@ def _passed_over(meant: Sequence[Job]) -> list[str]:
     ]
 
 
-def _billing(jobs: Sequence[Job]) -> list[str]:
+def _billing(reader: Reader, jobs: Sequence[Job]) -> list[str]:
     """Return a plain warning about jobs that the service had accepted before."""
-    accepted = sum(job.sealed_at is not None and job.cause not in _UNPAID for job in jobs)
+    accepted = sum(_was_accepted(reader, job) for job in jobs)
     if not accepted:
         return []
     return [f"warning: {accepted:,} of them had been accepted by the service before and may be billed again"]
+
+
+def _was_accepted(reader: Reader, job: Job) -> bool:
+    """Tell whether the service may bill the audio of a job, if it is sent, for a second time."""
+    if job.transcript is not None:
+        return False  # it is not sent
+    sealed = job.sealed_at is not None and job.cause not in _UNPAID
+    return bool(sealed or job.forgiven or job.convert or reader.has_verdict(job))

@@ -244,6 +244,11 @@ class Reader:
         """Return the job of the recording at this absolute path."""
         return next(map(_job, self._rows(_BY_PATH, (path,))), None)
 
+    def has_verdict(self, job: Job) -> bool:
+        """Tell whether the service has accepted the audio of a job, under whatever name, and it came to nothing."""
+        sql = "SELECT 1 FROM verdict WHERE digest = ? AND options = ?"
+        return bool(self._rows(sql, (job.digest, job.options)))
+
     def roots(self) -> list[tuple[bytes, str]]:
         """Return the directories that were scanned, each with its folder inside OUT."""
         return cast("list[tuple[bytes, str]]", self._rows(_ROOTS))
