@@ -113,7 +113,7 @@ def test_status_as_json_has_its_documented_keys(call: Call, out: Path) -> None:
     document = json.loads(said)
     assert list(document) == [
         "batch", "created", "runs", "active", "last_activity", "files", "bytes", "duration_ms", "states",
-        "at_service", "stuck", "undeleted", "requests", "failed", "skipped", "given_up",
+        "at_service", "stuck", "undeleted", "requests", "to_give_up", "failed", "skipped", "given_up",
     ]  # fmt: skip
     assert document["states"]["failed"] == 2
     assert document["active"] is False

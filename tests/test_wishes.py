@@ -8,16 +8,21 @@ from typing import Any
 import anyio
 import pytest
 
+from batcher.cli import cancel
+from batcher.cli.display import Display
 from batcher.cli.place import place_of
+from batcher.cli.session import Order, Outcome
 from batcher.cli.wishes import leave
 from batcher.clock import SystemClock
 from batcher.heed import heed
 from batcher.lock import hold
 from batcher.model import Cause
 from batcher.requests import Request, apply_request
+from batcher.stages.context import Plan
 from batcher.states import Event, State
 from batcher.store.db import open_inline
 from batcher.store.table import Table
+from batcher.store.verdicts import Verdict
 from tests.engine_bed import Bed
 from tests.table_tools import written
 from tests.test_cli_verbs import Call, call, out, states
@@ -154,3 +159,103 @@ def test_retry_of_what_is_transcribed_costs_nothing(call: Call, out: Path) -> No
         hand.fire(5, State.STORED, Event.UNWRITABLE, cause=Cause.OUTPUT)
         hand.fire(5, State.FAILING, Event.CLEARED)
     assert "billed" not in call("retry", out, "5")[1]
+
+
+def lose_answer(out: Path) -> None:
+    """Let the answer of a sixth recording be lost after its seal, and give it a copy."""
+    with written(place_of(out, None).db, out.parent / "in") as hand:
+        hand.add("unsure.wav", "copy.wav")
+        hand.seal(6)
+        hand.fire(6, State.SEALED, Event.ANSWER_LOST, "the line went dead")
+        hand.fire(7, State.NEW, Event.TWINNED, twin_of=6, digest=bytes([6]) * 32)
+
+
+def test_cancel_says_what_is_given_up_only_later(call: Call, out: Path) -> None:
+    """What may be at the service is looked for first; who asks is told so, and what to type."""
+    lose_answer(out)
+    code, said, _ = call("cancel", out, "1", "6")
+    assert code == 0
+    assert "1 job given up\n" in said
+    assert "1 job will be given up when it is known whether the service has it\n" in said
+    assert said.endswith(f"next: batcher run INPUT -o {out}\n")
+    assert "0 jobs" not in call("cancel", out, "6")[1]
+
+
+def test_cancel_promises_no_end_of_copies_that_it_does_not_know(call: Call, out: Path) -> None:
+    """Proven absent, what was sent is no more paid for than its copy, which is sent then."""
+    lose_answer(out)
+    assert "1 other recording of the same audio may end with these\n" in call("cancel", out, "6")[1]
+
+
+def test_a_wish_to_give_up_is_told_until_it_is_granted(call: Call, out: Path) -> None:
+    """By everything that tells how the batch or the recording stands."""
+    lose_answer(out)
+    wished = "to be given up when it is known whether the service has it"
+    assert wished not in call("status", out)[1] + call("show", out, "6")[1] + call("doctor", out, "--api", "grpc")[1]
+    call("cancel", out, "6")
+    for verb in (["status", out], ["show", out, "6"], ["doctor", out, "--api", "grpc"]):
+        assert wished in call(*verb)[1]
+    assert json.loads(call("status", out, "--json")[1])["to_give_up"] == 1
+    assert json.loads(call("show", out, "6", "--json")[1])["cancel_wanted"] is True
+
+
+@pytest.mark.parametrize("names", [["6"], ["--all"]])
+def test_retry_takes_a_wish_to_give_up_back(names: list[str], call: Call, out: Path) -> None:
+    """It is looked for as before; that is no reason to warn of a bill."""
+    lose_answer(out)
+    call("cancel", out, "6")
+    said = call("retry", out, *names)[1]
+    assert "1 job will not be given up\n" in said
+    assert ("billed" in said) is (names == ["--all"])
+    assert json.loads(call("show", out, "6", "--json")[1])["cancel_wanted"] is False
+    assert "passed over: " in call("retry", out, "6")[1]
+
+
+def test_doctor_does_not_promise_to_write_what_waits_for_another(call: Call, out: Path) -> None:
+    """A copy has no transcript yet; and what was lost may never be sent again."""
+    lose_answer(out)
+    said = call("doctor", out, "--api", "grpc")[1]
+    assert "find out what became of 1 at the service" in said
+    assert "let 1 share the transcript of the same audio" in said
+    assert "write" not in said.replace("write access", "")
+
+
+def test_cancel_says_what_became_of_those_that_it_passes_over(call: Call, out: Path) -> None:
+    """A failed recording is not finished; one that is named twice is one."""
+    with written(place_of(out, None).db, out.parent / "in") as hand:
+        hand.add("off.wav", "ready.wav")
+        hand.fire(6, State.NEW, Event.CANCEL)
+        hand.submit(7)
+        hand.fire(7, State.SUBMITTED, Event.COMPLETED)
+    said = call("cancel", out, "1", "1", "2", "3", "4", "6", "7")[1]
+    assert "1 job given up\n" in said
+    assert (
+        "passed over: 2 failed already, 1 skipped already, 1 cancelled already, 1 transcribed and to be fetched\n"
+        in said
+    )
+
+
+def test_what_the_service_failed_before_is_said_once(call: Call, out: Path) -> None:
+    """The reason says who failed it; there is no need for another word about that."""
+    verdict = Verdict(State.FAILED, Cause.SERVICE, "too noisy", 1)
+    with written(place_of(out, None).db, out.parent / "in") as hand:
+        hand.fire(1, State.NEW, Event.FAILED_BEFORE, verdict.words, cause=Cause.SERVICE)
+    assert "  1 x the service has failed this very audio before: too noisy; " in call("status", out)[1]
+
+
+def test_cancel_takes_the_option_that_its_refusal_names(call: Call, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was sent through an API that is gone for good can be given up."""
+    monkeypatch.setenv("SONIOX_API_KEY", "k")
+    nowhere = ["--api", "rest", "--host", "http://127.0.0.1:1"]
+    code, _, complaint = call("cancel", out, "5", *nowhere)
+    assert code == 2
+    assert "add --other-account" in complaint
+    plans: list[Plan] = []
+
+    def conduct(order: Order, _display: Display, _clock: SystemClock) -> Outcome:
+        plans.append(order.plan)
+        return Outcome()
+
+    monkeypatch.setattr(cancel, "conduct", conduct)
+    assert call("cancel", out, "5", "--other-account", *nowhere)[0] == 0
+    assert [plan.other_account for plan in plans] == [True]

@@ -37,7 +37,8 @@ def chosen(reader: Reader, place: Place, names: Sequence[str], states: Sequence[
         return list(reader.jobs(states))
     if not names:
         raise UsageError("say which: recordings by name, jobs by id, or --all")
-    return [find(reader, name, place) for name in names]
+    found = [find(reader, name, place) for name in names]
+    return list({job.id: job for job in found}.values())
 
 
 def catch_up(place: Place, clock: SystemClock) -> list[str]:

@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from batcher.errors import UsageError
 from batcher.model import Job
-from batcher.states import FACTS, HELD_STATES, PENDING_STATES, State
+from batcher.states import FACTS, HELD_STATES, PENDING_STATES, UNKNOWN_STATES, State
 from batcher.text import show_path
 from batcher.transcripts import unpack
 
@@ -286,6 +286,10 @@ class Reader:
     def stuck(self) -> list[Job]:
         """Return the jobs that are where they are for too long, as of the latest look at the service."""
         return list(map(_job, self._rows(_STUCK, (MOST_GROUPED,))))
+
+    def to_give_up(self) -> list[Job]:
+        """Return the jobs that will be given up when it is known whether the service has them."""
+        return [job for job in self.jobs(sorted(UNKNOWN_STATES)) if job.cancel_wanted]
 
     def latest(self) -> int | None:
         """Return when anything last happened (UTC milliseconds)."""
