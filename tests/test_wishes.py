@@ -20,6 +20,7 @@ from batcher.model import Cause
 from batcher.requests import Request, apply_request
 from batcher.stages.context import Plan
 from batcher.states import Event, State
+from batcher.store import wishes
 from batcher.store.db import open_inline
 from batcher.store.table import Table
 from batcher.store.verdicts import Verdict
@@ -259,3 +260,16 @@ def test_cancel_takes_the_option_that_its_refusal_names(call: Call, out: Path, m
     monkeypatch.setattr(cancel, "conduct", conduct)
     assert call("cancel", out, "5", "--other-account", *nowhere)[0] == 0
     assert [plan.other_account for plan in plans] == [True]
+
+
+def test_what_was_carried_out_already_waits_for_nobody(call: Call, out: Path) -> None:
+    """A kill may have left it behind; a table from before that was known counts all that lies there."""
+    place = place_of(out, None)
+    left(out, Request("retry", [2]))
+    (name,) = place.left()
+    with written(place.db, out.parent / "in") as hand:
+        hand.act(lambda ledger: wishes.remember(ledger, name))
+    assert "for the next run" not in call("status", out)[1]
+    with written(place.db, out.parent / "in") as hand:
+        hand.conn.execute("ALTER TABLE batch DROP COLUMN latest_request")
+    assert "1 request waits for the next run" in call("status", out)[1]
