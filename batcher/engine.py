@@ -1,6 +1,6 @@
 """The engine: the one place that composes the seams and the stages into a run, and winds it up."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -12,10 +12,10 @@ from batcher.bandwidth import Timetable
 from batcher.clock import Dice, RunClock, time_of_day
 from batcher.disk import Disk
 from batcher.errors import BatcherError, MachineRefuses
-from batcher.killpoints import reach
+from batcher.heed import heed
 from batcher.model import Limits, Load
 from batcher.policy import LOOK_LATE_MS, Headroom, Residence
-from batcher.requests import Request, apply_request
+from batcher.requests import Request
 from batcher.service import Service
 from batcher.sharing import PRESUMED_MS, Company
 from batcher.stages.ahead import Ahead
@@ -273,17 +273,13 @@ async def _heed_requests(context: Context) -> None:
         async with context.heeding:
             if context.finished.is_set():
                 return  # what came too late is the next run's
-            await _heed(context, requests)
+            await heed(context.table, context.disk, requests, partial(_heeded, context))
         await anyio.sleep(1)
 
 
-async def _heed(context: Context, requests: Mapping[str, Request]) -> None:
-    for name, request in requests.items():
-        await context.table.transact(partial(apply_request, request=request))
-        reach("request-applied")
-        if request.verb == "cancel":
-            context.end_unsealed(request.jobs)
-        await context.disk.drop_request(name)  # only now: a kill in between repeats it, and that changes nothing
+def _heeded(context: Context, request: Request) -> None:
+    if request.verb == "cancel":
+        context.end_unsealed(request.jobs)
 
 
 def _stages(context: Context) -> list[Stage[Any]]:

@@ -3,7 +3,7 @@
 import hashlib
 import os
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from pathlib import Path
 
 import structlog
@@ -29,11 +29,11 @@ from batcher.files import (
     offload,
     open_recording,
     output_name,
-    read_small,
     url_output,
     write_output,
 )
 from batcher.killpoints import reach
+from batcher.left_requests import LeftRequests
 from batcher.model import FileBounds, Job
 from batcher.requests import Request
 from batcher.shard import Shard
@@ -43,8 +43,6 @@ from batcher.store.admission import Candidate, Examined
 _ANOTHER_SHARDS = (
     "if it is another shard's, run this one with another OUT, and with --db for this table: it is paid for"
 )
-#: A request of more bytes is none of ours, see `cli.wishes.MOST_JOBS`.
-MOST_BYTES = 16 * 1024 * 1024
 _URLS = 1_000  #: URLs brought into the table at a time
 
 _log = structlog.get_logger()
@@ -67,6 +65,7 @@ class LocalDisk:
         self._inputs = inputs
         self._out = out
         self._state = state
+        self._left = LeftRequests(state / "requests")
         self._rules = rules
         self._bounds = bounds
         self._raw = raw
@@ -160,21 +159,15 @@ class LocalDisk:
 
     async def requests(self) -> dict[str, Request]:
         """Read what was left in the requests directory."""
-        return await offload(self._requests)
+        return await self._left.requests()
 
     async def asked(self) -> bool:
         """Tell whether any request is left in the requests directory."""
         return bool(await self.requests())
 
-    def _requests(self) -> dict[str, Request]:
-        folder = self._state / "requests"
-        found = sorted(folder.glob("*.json")) if folder.is_dir() else []
-        read = {path.name: _read_request(path) for path in found}
-        return {name: request for name, request in read.items() if request is not None}
-
     async def drop_request(self, name: str) -> None:
         """Remove a request's file."""
-        await offload((self._state / "requests" / name).unlink)
+        await self._left.drop_request(name)
 
     async def free_bytes(self) -> int:
         """Return the smaller of the rooms left for the table and for the outputs."""
@@ -249,14 +242,3 @@ def _examined(job: Job, found: Examination) -> Examined:
         reason=found.reason or None,
         changing=found.verdict is Verdict.CHANGED,
     )
-
-
-def _read_request(path: Path) -> Request | None:
-    """Return a request; one that cannot be understood is set aside and logged, as is what is no file of ours."""
-    try:
-        return Request.from_json(read_small(path, MOST_BYTES).decode("utf-8"))
-    except (UsageError, OSError, UnicodeDecodeError) as error:
-        _log.warning("request not understood", file=path.name, reason=str(error))
-        with suppress(OSError):  # then it is looked at again, and left where it is again
-            path.rename(path.with_suffix(".refused"))
-        return None

@@ -8,7 +8,7 @@ from typing import Literal, cast
 from batcher.errors import UsageError
 from batcher.model import Job
 from batcher.policy import second_chance
-from batcher.states import FACTS, Event, State, accepts
+from batcher.states import UNKNOWN_STATES, Event, State, accepts
 from batcher.store import jobs
 from batcher.store.table import Ledger
 
@@ -51,9 +51,17 @@ def apply_request(ledger: Ledger, request: Request) -> int:
 
 
 def _retry(ledger: Ledger, job: Job) -> bool:
+    if is_to_give_up(job):
+        jobs.want_cancel(ledger, job, wanted=False)
+        return True
     if not accepts(job.state, Event.RETRY):
         return False
     return jobs.start_over(ledger, job, Event.RETRY, "tried again on request", {"cancel_wanted": 0, "asked": 1})
+
+
+def is_to_give_up(job: Job) -> bool:
+    """Tell whether a job will be given up when it is known whether the service has it."""
+    return job.cancel_wanted and job.state in UNKNOWN_STATES
 
 
 def may_cancel(job: Job) -> bool:
@@ -65,11 +73,16 @@ def may_cancel(job: Job) -> bool:
     return accepts(job.state, Event.CANCEL)
 
 
+def heeds_cancel(job: Job) -> bool:
+    """Tell whether a job can be given up, now or when it is known whether the service has it."""
+    return may_cancel(job) or job.state in UNKNOWN_STATES
+
+
 def _cancel(ledger: Ledger, job: Job) -> bool:
     """Cancel now where that is possible; where it is not yet, as soon as it is."""
     if may_cancel(job):
         return jobs.fire(ledger, job.id, job.state, Event.CANCEL, "cancelled on request", jobs.GIVE_UP)
-    if FACTS[job.state].pending and job.state is not State.CANCELLING:
+    if job.state in UNKNOWN_STATES:
         jobs.want_cancel(ledger, job)
         return True
     return False

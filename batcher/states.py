@@ -62,6 +62,8 @@ FACTS: dict[State, Facts] = {
 
 PENDING_STATES = frozenset(s for s, f in FACTS.items() if f.pending)
 HELD_STATES = frozenset(s for s, f in FACTS.items() if f.held)
+#: An upload is under way, or was: whether the service has accepted it is not known yet.
+UNKNOWN_STATES = frozenset({State.UPLOADING, State.SEALED, State.UNCERTAIN})
 FINAL_STATES = frozenset(s for s, f in FACTS.items() if f.final)
 
 

@@ -71,6 +71,7 @@ class Disk(SimulatedDisk):
         super().__init__(world, lambda: None)
         self.free: Callable[[], int] = lambda: 10**12
         self.wishes: dict[str, Request] = {}
+        self.asked_for = 0
         self.scan_seconds = 0.0  #: how long a scan takes before it finds anything
         #: Called with the name of a verb and the job's path before it is done; may raise.
         self.before: Callable[[str, bytes], None] = lambda _verb, _path: None
@@ -103,7 +104,8 @@ class Disk(SimulatedDisk):
     def leave(self, *requests: Request) -> None:
         """Leave requests as `batcher retry` and `batcher cancel` do."""
         for request in requests:
-            self.wishes[f"{len(self.wishes)}-{request.verb}-{request.jobs}"] = request
+            self.asked_for += 1  # no name comes twice
+            self.wishes[f"{self.asked_for:06}"] = request
 
     async def requests(self) -> dict[str, Request]:
         """Return what a test left."""

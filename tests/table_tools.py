@@ -58,6 +58,15 @@ class Hand:
         self.seal(job)
         self.fire(job, State.SEALED, Event.ACCEPTED, remote=f"r{job}")
 
+    def keep_transcript(self, job: int) -> int:
+        """Keep an empty transcript for the audio of a job and return its id."""
+        row = self.conn.execute(
+            "INSERT INTO transcript (digest, options, api, reference, remote, words, created, body)"
+            " SELECT digest, options, 'grpc', 'r', 'x', 0, 0, x'' FROM job WHERE id = ? RETURNING id",
+            (job,),
+        ).fetchone()
+        return int(row[0])
+
     def seal(self, job: int) -> None:
         """Take a new job as far as its seal."""
         reference = f"batcher1.{'0' * 16}.{job}.1.{'a' * 12}"

@@ -96,11 +96,7 @@ def test_status_tells_of_what_cannot_be_deleted(call: Call, out: Path) -> None:
             hand.act(lambda ledger, extra=extra: survey.add_extra(ledger, extra))  # type: ignore[misc]
         hand.act(lambda ledger: survey.defer_extra(ledger, "left1", START))
         hand.fire(5, State.SUBMITTED, Event.COMPLETED)
-        transcript = hand.conn.execute(
-            "INSERT INTO transcript (digest, options, api, reference, remote, words, created, body)"
-            " SELECT digest, options, 'grpc', 'r', 'x', 0, 0, x'' FROM job WHERE id = 5 RETURNING id"
-        ).fetchone()[0]
-        hand.fire(5, State.COMPLETED, Event.FETCHED, transcript=transcript)
+        hand.fire(5, State.COMPLETED, Event.FETCHED, transcript=hand.keep_transcript(5))
         hand.conn.execute("UPDATE job SET stuck_at = since WHERE id = 5")
     said = call("status", out)[1]
     assert "stuck at the service 1 (waited for; never sent again by itself):" in said
@@ -117,7 +113,7 @@ def test_status_as_json_has_its_documented_keys(call: Call, out: Path) -> None:
     document = json.loads(said)
     assert list(document) == [
         "batch", "created", "runs", "active", "last_activity", "files", "bytes", "duration_ms", "states",
-        "at_service", "stuck", "undeleted", "failed", "skipped", "given_up",
+        "at_service", "stuck", "undeleted", "requests", "to_give_up", "failed", "skipped", "given_up",
     ]  # fmt: skip
     assert document["states"]["failed"] == 2
     assert document["active"] is False

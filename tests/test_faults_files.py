@@ -87,7 +87,7 @@ class Real(Bed):
 def no_threads() -> Iterator[None]:
     """Do everything in place."""
     with pytest.MonkeyPatch.context() as patch:
-        for module in ("local_disk", "files.walk", "files.recording"):
+        for module in ("local_disk", "left_requests", "files.walk", "files.recording"):
             patch.setattr(sys.modules[f"batcher.{module}"], "offload", in_place)
         yield
 

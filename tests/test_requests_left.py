@@ -9,7 +9,8 @@ from batcher.cli import wishes
 from batcher.cli.place import place_of
 from batcher.clock import SystemClock
 from batcher.files import Inputs, WalkRules
-from batcher.local_disk import MOST_BYTES, LocalDisk
+from batcher.left_requests import MOST_BYTES
+from batcher.local_disk import LocalDisk
 from batcher.model import FileBounds
 from batcher.requests import Request
 
@@ -67,3 +68,19 @@ async def test_a_request_for_very_many_is_left_in_parts_that_are_read(
     wishes.leave(place_of(tmp_path / "out", None), Request("cancel", [1, 2, 3, 4, 5]), SystemClock())
     found = [request.jobs for _, request in sorted((await disk.requests()).items())]
     assert found == [[1, 2], [3, 4], [5]]
+
+
+async def test_a_request_is_gone_for_good_before_the_next_one_is_carried_out(
+    disk: LocalDisk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise a power cut could bring it back, and it would be carried out after a later one."""
+    (left(tmp_path) / "1.json").write_text(Request("retry", [1]).to_json())
+    synced: list[tuple[bool, list[Path]]] = []
+
+    def sync(handle: int) -> None:
+        folder = left(tmp_path)
+        synced.append((os.path.samestat(os.fstat(handle), folder.stat()), list(folder.iterdir())))
+
+    monkeypatch.setattr(os, "fsync", sync)
+    await disk.drop_request("1.json")
+    assert synced == [(True, [])]

@@ -40,9 +40,14 @@ def grouped(ended: Iterable[Ended]) -> list[Group]:
     groups: dict[tuple[str | None, str], Group] = {}
     for job in ended:
         key = (job.cause, re.sub(r"\d[\d,.]*", "#", job.reason))
-        group = groups.setdefault(key, Group(CAUSES.get(Cause(job.cause), "") if job.cause else "", job.reason))
+        group = groups.setdefault(key, Group(_cause(job), job.reason))
         group.jobs.append(job)
     return sorted(groups.values(), key=lambda group: -len(group.jobs))
+
+
+def _cause(job: Ended) -> str:
+    """Return what a job ended for in general; nothing where the reason says it itself."""
+    return CAUSES.get(Cause(job.cause), "") if job.cause and not job.reason.startswith("the service has ") else ""
 
 
 def group_lines(title: str, total: int, ended: Sequence[Ended], note: str = "") -> Iterator[str]:
@@ -88,6 +93,19 @@ def undeleted_lines(undeleted: Undeleted, now: int) -> Iterator[str]:
     if undeleted.number:
         left = f"{words.count(undeleted.number, 'leftover')} there for up to {words.ago(now - undeleted.since)}"
         yield f"cannot be deleted at the service: {left} (tried again until it is done)"
+
+
+def request_lines(waiting: int) -> Iterator[str]:
+    """Yield that somebody has asked for something which no run has seen."""
+    if waiting:
+        verb = "waits" if waiting == 1 else "wait"
+        yield f"{words.count(waiting, 'request')} {verb} for the next run (of `batcher retry` or `batcher cancel`)"
+
+
+def to_give_up_lines(number: int) -> Iterator[str]:
+    """Yield that recordings will be given up which cannot be yet."""
+    if number:
+        yield f"{words.count(number, 'recording')} to be {words.to_give_up(number)}"
 
 
 def shard_lines(place: Place, elsewhere: int) -> Iterator[str]:

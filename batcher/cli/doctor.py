@@ -9,7 +9,7 @@ from typing import Annotated
 import anyio
 import typer
 
-from batcher.cli import checks, screen, words
+from batcher.cli import checks, closing, screen, words
 from batcher.cli import options as opt
 from batcher.cli.belonging import check_table
 from batcher.cli.checks import Check
@@ -131,10 +131,12 @@ def _batch(place: Place, api: str, seen: Seen | None) -> Iterator[Check]:
             reader.check_whole()
             _check_part(reader, place)
             counts, extras, elsewhere = reader.counts(), reader.extras(), _elsewhere(reader, api, seen)
+            wishes = [*closing.request_lines(reader.waiting(place.left()))]
+            wishes += closing.to_give_up_lines(len(reader.to_give_up()))
     except UsageError as error:
         yield Check("bad", f"batch: {error}", error.hint, error.exit_code)
         return
-    yield from [elsewhere] if elsewhere else _outlook(place, counts, extras)
+    yield from [elsewhere] if elsewhere else _outlook(place, counts, extras, wishes)
 
 
 def _check_part(reader: Reader, place: Place) -> None:
@@ -161,12 +163,13 @@ def _elsewhere(reader: Reader, api: str, seen: Seen | None) -> Check | None:
     return Check("bad", text, fix, 5)
 
 
-def _outlook(place: Place, counts: Counts, extras: int) -> Iterator[Check]:
+def _outlook(place: Place, counts: Counts, extras: int, wishes: list[str]) -> Iterator[Check]:
     if is_held(place.lock):
         yield Check("ok", f"batch: a run is active, {words.count(counts.unfinished.jobs, 'recording')} to go")
         return
     todo = ", ".join(_todo(counts, extras)) or "look for new recordings"
     yield Check("ok", f"batch: {words.count(counts.total.jobs, 'recording')}; a run would {todo}")
+    yield from (Check("ok", f"batch: {line}") for line in wishes)
     failed = counts.of([State.FAILED]).jobs
     if failed:
         hint = f"batcher status {place.typed} says why; batcher retry tries them again"
@@ -177,10 +180,11 @@ def _outlook(place: Place, counts: Counts, extras: int) -> Iterator[Check]:
 
 _NEXT: tuple[tuple[Callable[[int], str], tuple[State, ...]], ...] = (
     (lambda n: f"send {n:,}", (State.NEW, State.WAITING, State.UPLOADING)),
-    (lambda n: f"look for {n:,} at the service before sending again", (State.SEALED, State.UNCERTAIN)),
+    (lambda n: f"find out what became of {n:,} at the service", (State.SEALED, State.UNCERTAIN)),
     (lambda n: f"wait for {n:,}", (State.SUBMITTED,)),
     (lambda n: f"fetch {n:,}", (State.COMPLETED,)),
-    (lambda n: f"write {n:,}", (State.STORED, State.RENDERING, State.TWIN)),
+    (lambda n: f"write {n:,}", (State.STORED, State.RENDERING)),
+    (lambda n: f"let {n:,} share the transcript of the same audio", (State.TWIN,)),
     (lambda n: f"delete {n:,} at the service", (State.FAILING, State.CANCELLING)),
 )
 

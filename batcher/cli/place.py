@@ -47,6 +47,10 @@ class Place:
         """Return the directory in which requests to a run are left."""
         return self.state / "requests"
 
+    def left(self) -> list[str]:
+        """Return the names of the requests that lie there. Blocks."""
+        return [path.name for path in self.requests.glob("*.json")]
+
     @property
     def last_run(self) -> Path:
         """Return the file that remembers how the latest `run` was called."""

@@ -9,6 +9,7 @@ from batcher.cli import screen, words
 from batcher.cli.find import find
 from batcher.cli.place import Place, locate
 from batcher.model import Job
+from batcher.requests import is_to_give_up
 from batcher.states import FACTS
 from batcher.store.reader import Origin, Past, Reader, open_reader
 from batcher.text import show_text
@@ -38,7 +39,7 @@ def command(
 
     Where it stands, what happened to it, its outputs, and its ids at the service.
 
-    --json prints one document: id, path, state, internal_state, reason, cause, size, duration_ms, sha256, options,
+    --json prints one document: id, path, state, internal_state, reason, cause, cancel_wanted, size, duration_ms, sha256, options,
     attempts, failures, not_before, reference, remote, outputs (name, exists), transcript (api, reference, remote,
     words, created; null before there is one), history (at, from, event, to, attempt, detail).
     """
@@ -77,6 +78,7 @@ def _facts(story: Story) -> Iterator[tuple[str, str]]:
     yield "job", str(job.id)
     yield "state", f"{FACTS[job.state].public}, since {words.local(job.since)}: {FACTS[job.state].meaning}"
     yield "reason", job.reason or ""
+    yield "wish", f"to be {words.to_give_up(1)}" if is_to_give_up(job) else ""
     yield "size", "" if job.url else words.size(job.size)
     yield "at the service", f"{job.remote_status} since {words.local(job.remote_since)}" if job.remote_since else ""
     yield "stuck", f"since {words.local(job.stuck_at)}: nothing happens to it by itself" if job.stuck_at else ""
@@ -101,6 +103,7 @@ def _document(story: Story) -> dict[str, object]:
         "internal_state": job.state,
         "reason": job.reason,
         "cause": job.cause,
+        "cancel_wanted": is_to_give_up(job),
         "size": None if job.url else job.size,
         "remote_status": job.remote_status,
         "stuck_since": words.iso(job.stuck_at) if job.stuck_at else None,

@@ -31,6 +31,8 @@ class Standing:
     given_up: list[Ended]
     stuck: list[Job]
     undeleted: Undeleted
+    requests: int
+    to_give_up: int
 
 
 def command(
@@ -48,7 +50,8 @@ def command(
     --json prints one document: batch, created, runs, active (a run works on it now), last_activity (UTC), files,
     bytes, duration_ms, states (jobs by public name), at_service (pending and stored of ours at most, extras still
     to be deleted, loose: audio of an upload that was cut short may be there), stuck (id, path, where, since), undeleted
-    (number of the extras that could not be, since), failed, skipped and given_up (cancelled only because the same audio
+    (number of the extras that could not be, since), requests (of retry and cancel, not carried out yet), to_give_up
+    (jobs that somebody has given up while it is not known whether the service has them), failed, skipped and given_up (cancelled only because the same audio
     was): lists of cause, reason, jobs, examples.
     """
     place = locate(out, db, config, shard)
@@ -73,6 +76,8 @@ def look(place: Place, reader: Reader) -> Standing:
         reader.given_up(),
         reader.stuck(),
         reader.undeleted(),
+        reader.waiting(place.left()),
+        len(reader.to_give_up()),
     )
 
 
@@ -89,10 +94,12 @@ def lines(standing: Standing) -> Iterator[str]:
     yield from closing.given_up_lines(standing.given_up, standing.place)
     yield from closing.stuck_lines(standing.stuck, standing.place, standing.now)
     yield from closing.undeleted_lines(standing.undeleted, standing.now)
+    yield from closing.to_give_up_lines(standing.to_give_up)
     yield _at_service(standing)
     if standing.latest is not None:
         yield f"last activity: {words.local(standing.latest)} ({words.ago(standing.now - standing.latest)} ago)"
     if not standing.active:
+        yield from closing.request_lines(standing.requests)
         yield from closing.next_steps(standing.place, counts, standing.failed)
 
 
@@ -144,6 +151,8 @@ def document(standing: Standing) -> dict[str, object]:
         },
         "stuck": closing.stuck_documents(standing.stuck),
         "undeleted": closing.undeleted_document(standing.undeleted),
+        "requests": standing.requests,
+        "to_give_up": standing.to_give_up,
         "failed": closing.group_documents(standing.failed),
         "skipped": closing.group_documents(standing.skipped),
         "given_up": closing.group_documents(standing.given_up),

@@ -1,7 +1,7 @@
 """What `retry` and `cancel` share: which jobs are meant, and having the wish carried out.
 
 While a run holds the batch, the wish is left in the batch's directory and the run carries it out; otherwise it is
-carried out here.
+carried out here, after what was left for a run that has ended: a person's latest word counts.
 """
 
 import os
@@ -10,11 +10,14 @@ from functools import partial
 
 import anyio
 
+from batcher.cli import words
 from batcher.cli.find import find
 from batcher.cli.place import Place
 from batcher.clock import SystemClock
 from batcher.errors import BatchHeld, MachineRefuses, UsageError
 from batcher.files import private_directory
+from batcher.heed import heed
+from batcher.left_requests import LeftRequests
 from batcher.lock import hold
 from batcher.model import Job
 from batcher.requests import Request, apply_request
@@ -34,7 +37,31 @@ def chosen(reader: Reader, place: Place, names: Sequence[str], states: Sequence[
         return list(reader.jobs(states))
     if not names:
         raise UsageError("say which: recordings by name, jobs by id, or --all")
-    return [find(reader, name, place) for name in names]
+    found = [find(reader, name, place) for name in names]
+    return list({job.id: job for job in found}.values())
+
+
+def catch_up(place: Place, clock: SystemClock) -> list[str]:
+    """Carry out what was left for a run that has ended, before a new wish is measured by how things are; tell of it."""
+    if not place.left() or not place.db.is_file():
+        return []
+    try:
+        with hold(place.lock):
+            done = anyio.run(_catch_up, place, clock)
+    except BatchHeld:
+        return []  # the active run does it
+    verb = "was" if done == 1 else "were"
+    return [f"carried out first: {words.count(done, 'request')} that {verb} left for an earlier run"] if done else []
+
+
+async def _catch_up(place: Place, clock: SystemClock) -> int:
+    async with open_database(place.db) as database:
+        return await _heed_left(place, Table(database, clock))
+
+
+async def _heed_left(place: Place, table: Table) -> int:
+    left = LeftRequests(place.requests)
+    return await heed(table, left, await left.requests())
 
 
 def carry_out(place: Place, request: Request, clock: SystemClock) -> int | None:
@@ -49,7 +76,9 @@ def carry_out(place: Place, request: Request, clock: SystemClock) -> int | None:
 
 async def _apply(place: Place, request: Request, clock: SystemClock) -> int:
     async with open_database(place.db) as database:
-        return await Table(database, clock).transact(partial(apply_request, request=request))
+        table = Table(database, clock)
+        await _heed_left(place, table)
+        return await table.transact(partial(apply_request, request=request))
 
 
 def leave(place: Place, request: Request, clock: SystemClock) -> None:

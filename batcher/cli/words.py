@@ -19,6 +19,11 @@ def count(value: int, noun: str) -> str:
     return f"{value:,} {noun}{'' if value == 1 else 's'}"
 
 
+def to_give_up(value: int) -> str:
+    """Return what happens to so many recordings that somebody has given up while nobody knew what became of them."""
+    return f"given up when it is known whether the service has {'it' if value == 1 else 'them'}"
+
+
 def size(value: float) -> str:
     """Return bytes as ``12.1 MB`` (powers of ten)."""
     for unit in ("B", "kB", "MB", "GB"):

@@ -14,6 +14,7 @@ from batcher.files.outputs import (
     free_bytes,
     missing_outputs,
     private_directory,
+    remove_file,
     write_output,
 )
 from batcher.files.recording import Recording, Stat, open_recording
@@ -47,6 +48,7 @@ __all__ = [
     "output_name",
     "private_directory",
     "read_small",
+    "remove_file",
     "sweep_temporaries",
     "url_output",
     "walk",

@@ -235,6 +235,16 @@ def _link(directory: int, temporary: str, name: str) -> bool:
     return True
 
 
+def remove_file(path: Path) -> None:
+    """Remove a file, so that not even a power cut brings it back. Blocks. Raises OSError."""
+    path.unlink()
+    directory = os.open(path.parent, _DIRECTORY_FLAGS)
+    try:
+        _sync_directory(directory)
+    finally:
+        os.close(directory)
+
+
 def _sync_directory(directory: int) -> None:
     try:
         os.fsync(directory)

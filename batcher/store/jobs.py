@@ -273,9 +273,9 @@ def being_written(ledger: Ledger) -> list[str]:
     return [cast("str", output) for (output,) in ledger.rows(_BEING_WRITTEN)]
 
 
-def want_cancel(ledger: Ledger, job: Job) -> None:
-    """Have a job cancelled as soon as it is in a state that can be."""
-    ledger.rows("UPDATE job SET cancel_wanted = 1 WHERE id = ?", (job.id,))
+def want_cancel(ledger: Ledger, job: Job, *, wanted: bool = True) -> None:
+    """Have a job cancelled as soon as it is in a state that can be; or no more."""
+    ledger.rows("UPDATE job SET cancel_wanted = ? WHERE id = ?", (wanted, job.id))
 
 
 def rendered(ledger: Ledger, job: Job, facts: Facts) -> None:

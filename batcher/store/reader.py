@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from batcher.errors import UsageError
 from batcher.model import Job
-from batcher.states import FACTS, HELD_STATES, PENDING_STATES, State
+from batcher.states import FACTS, HELD_STATES, PENDING_STATES, UNKNOWN_STATES, State
 from batcher.text import show_path
 from batcher.transcripts import unpack
 
@@ -225,6 +225,17 @@ class Reader:
         rows = self._rows("SELECT shard FROM batch")
         return str(rows[0][0]) if rows else ""
 
+    def waiting(self, requests: Iterable[str]) -> int:
+        """Tell how many of the requests that lie there, by name, are still to be carried out."""
+        latest = self._latest_request()
+        return sum(name != latest for name in requests)
+
+    def _latest_request(self) -> str:
+        if not self._rows("SELECT 1 FROM pragma_table_info('batch') WHERE name = 'latest_request'"):
+            return ""  # a table from before it was known
+        rows = self._rows("SELECT latest_request FROM batch")
+        return str(rows[0][0]) if rows else ""
+
     def job(self, number: int) -> Job | None:
         """Return the job with this id."""
         return next(map(_job, self._rows(_BY_ID, (number,))), None)
@@ -232,6 +243,11 @@ class Reader:
     def job_at(self, path: bytes) -> Job | None:
         """Return the job of the recording at this absolute path."""
         return next(map(_job, self._rows(_BY_PATH, (path,))), None)
+
+    def has_verdict(self, job: Job) -> bool:
+        """Tell whether the service has accepted the audio of a job, under whatever name, and it came to nothing."""
+        sql = "SELECT 1 FROM verdict WHERE digest = ? AND options = ?"
+        return bool(self._rows(sql, (job.digest, job.options)))
 
     def roots(self) -> list[tuple[bytes, str]]:
         """Return the directories that were scanned, each with its folder inside OUT."""
@@ -270,6 +286,10 @@ class Reader:
     def stuck(self) -> list[Job]:
         """Return the jobs that are where they are for too long, as of the latest look at the service."""
         return list(map(_job, self._rows(_STUCK, (MOST_GROUPED,))))
+
+    def to_give_up(self) -> list[Job]:
+        """Return the jobs that will be given up when it is known whether the service has them."""
+        return [job for job in self.jobs(sorted(UNKNOWN_STATES)) if job.cancel_wanted]
 
     def latest(self) -> int | None:
         """Return when anything last happened (UTC milliseconds)."""
