@@ -49,8 +49,8 @@ class Verdict:
     cause: str | None
     reason: str | None
     accepted: int  #: when the service had accepted it, UTC milliseconds
-    forgiven: int  #: as in a job: with these it is sent once more, by whichever job
-    convert: bool
+    forgiven: int = 0  #: as in a job: with these it is sent once more, by whichever job
+    convert: bool = False
 
     @property
     def chance(self) -> dict[str, object]:

@@ -30,7 +30,8 @@ Item = File | RestFile | RestJob
 _UNFETCHED = (State.UPLOADING, State.SEALED, State.UNCERTAIN, State.SUBMITTED, State.COMPLETED)
 _OPEN = tuple(state for state, facts in FACTS.items() if not facts.final)
 SLOW_SECONDS = 10.0  #: for how long at most a transaction waits for a slow disk
-REMEDIED = (INTERNAL, UNDECODABLE)  #: after each of these a job goes once more by itself: as it is, and as FLAC
+#: After these an audio goes once more by itself: as it is, and as FLAC.
+REMEDIES = {INTERNAL: "again", "file_not_found": "again", UNDECODABLE: "as FLAC"}
 NO_END = 20  #: no night gives so many reasons to send one audio
 FEW = 2  #: recordings that have not ended, when almost all is done
 #: States in which a job carries no twins any more, and why it may have failed so that its twins fail too.
@@ -245,11 +246,9 @@ class Oracle:
         out of money.
         """
         wished = max((wish for each in before for wish in batch.wishes(each.reference.job)), default=0)
-        attempts = [(each.reference.job, each.reference.attempt) for each in before]
-        sql = "SELECT id, detail FROM history WHERE job = ? AND attempt = ? AND event = 'forgiven'"
-        forgiven = [row for attempt in attempts for row in batch.rows(sql, *attempt)]
-        why = [str(reason) for number, reason in forgiven if int(str(number)) > wished]
-        chances = Counter(next((each for each in REMEDIED if each in reason), "") for reason in why)
+        moves = [move for paid in before for move in self._moves_of(batch, paid)]
+        why = [reason for number, event, reason in moves if event == Event.FORGIVEN and number > wished]
+        chances = Counter(next((REMEDIES[each] for each in REMEDIES if each in reason), "") for reason in why)
         if "money" in self._night.story.kinds:
             del chances[""]
         return not chances[""] and max(chances.values(), default=0) <= 1
@@ -260,16 +259,28 @@ class Oracle:
         That is after a person's `retry`, as a second chance, or when it vanished before any list had shown it.
         """
         job, attempt = paid.reference.job, paid.reference.attempt
-        rows = batch.rows("SELECT id, event, attempt FROM history WHERE job = ? ORDER BY id", job)
-        seals = (int(str(number)) for number, event, of in rows if (event, of) == (Event.SEAL, attempt))
-        sealed = max(seals, default=0)
-        after = {(event, of) for number, event, of in rows if int(str(number)) > sealed}
-        events = {event for event, _ in after}
-        if paid.vanished and after.isdisjoint({(Event.ACCEPTED, attempt), (Event.ADOPTED, attempt)}):
+        sql = "SELECT max(id) FROM history WHERE job = ? AND attempt = ? AND event = 'seal'"
+        sealed = int(str(batch.rows(sql, job, attempt)[0][0] or 0))
+        events = {event for _, event, _ in self._moves_of(batch, paid)}
+        if paid.vanished and events.isdisjoint({Event.ACCEPTED, Event.ADOPTED}):
             return True
-        ended = paid.failed or paid.vanished or (paid.deleted and Event.CANCEL in events)
-        chance = once and (Event.FORGIVEN, attempt) in after
-        return ended and (chance or any(wish > sealed for wish in wishes))
+        cancelled = batch.rows("SELECT 1 FROM history WHERE job = ? AND id > ? AND event = 'cancel'", job, sealed)
+        ended = paid.failed or paid.vanished or (paid.deleted and cancelled)
+        chance = once and Event.FORGIVEN in events
+        return bool(ended and (chance or any(wish > sealed for wish in wishes)))
+
+    def _moves_of(self, batch: Batch, paid: Paid) -> list[tuple[int, str, str]]:
+        """Return how its job moved with a submission, as (row of the history, event, reason).
+
+        A job that adopts what an earlier attempt has made counts on from its latest attempt, of which there is nothing.
+        """
+        job, attempt = paid.reference.job, paid.reference.attempt
+        sql = "SELECT id, event, detail, attempt FROM history WHERE job = ? AND attempt >= ? ORDER BY id"
+        rows = [
+            (int(str(n)), str(event), str(why), int(str(of))) for n, event, why, of in batch.rows(sql, job, attempt)
+        ]
+        later = [of for *_, of in rows if of > attempt and (batch.id, job, of) in self._by_attempt]
+        return [(number, event, why) for number, event, why, of in rows if of < min(later, default=of + 1)]
 
     def _unseen(self, batch: Batch, reference: Reference, earlier: Paid) -> bool:
         """Tell whether an earlier submission was late beyond what is promised, and in no list when it was sent again.
