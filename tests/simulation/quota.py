@@ -183,7 +183,7 @@ class Quota:
         known, ours = view.list_began, reference is not None and reference.batch == batch.id
         if reference is not None and ours:
             job, attempt = reference.job, reference.attempt
-            held = batch.states.get(job) in HELD_STATES and batch.attempts.get(job) == attempt
+            held = batch.states.get(job) in HELD_STATES and batch.is_its_own(reference)
             if held and view.adopted.get(job, -1) < view.claimed:
                 return ""  # its job counts for it
             left = view.left.get((job, attempt), view.claimed)
