@@ -165,7 +165,11 @@ class Headroom:
         highest = reduce(Load.most, self.latest, self.foreign if self.known else seen)
         grown = seen.minus(highest).things()
         self.latest.append(seen)
-        self.growth = tuple(max(float(new), old * 0.9) for new, old in zip(grown, self.growth, strict=True))
+        left = (
+            self.limits.load().minus(seen).things()
+        )  # they cannot grow by more, and by one as soon as one place is free
+        grown_or_fading = (max(float(new), old * 0.9) for new, old in zip(grown, self.growth, strict=True))
+        self.growth = tuple(min(each, max(1.0, most)) for each, most in zip(grown_or_fading, left, strict=True))
 
     def doubt(self, now: int) -> None:
         """Claim nothing before a complete listing that is begun from now on: there may be what none has shown yet."""

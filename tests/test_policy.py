@@ -265,6 +265,15 @@ def test_whoever_only_comes_and_goes_never_keeps_the_last_place(swing: int, up: 
     assert any(rooms[-(up + down) :])
 
 
+def test_whoever_fills_the_account_at_once_leaves_its_last_place_within_a_few_looks() -> None:
+    """A reserve for another hundred would take an hour to fade, and there is no room for them."""
+    headroom = Headroom(Limits())
+    headroom.observe(seen(0), NOW)
+    for look in range(1, 16):
+        headroom.observe(seen(98), NOW + look)
+    assert headroom.room(NOW + 15).pending == 2
+
+
 def test_the_reserve_fades_to_nothing() -> None:
     """Others who stopped growing are not given way to for ever, and those who shrink need no reserve."""
     headroom = Headroom(Limits())
