@@ -258,4 +258,4 @@ async def test_a_file_is_not_closed_under_a_thread_that_reads_it(
                 tasks.start_soon(take, recording)
                 await to_thread.run_sync(reading.wait)
                 tasks.start_soon(release)
-        assert order == ["read", "closed"]
+        assert (order[0], order[-1]) == ("read", "closed")  # another chunk may be read before the closing has its turn

@@ -257,7 +257,7 @@ WHAT_LISTS_PROVE = (
     Mutant(
         "adopts what is to be deleted",
         "batcher/store/survey.py",
-        "    return not condemned and not jobs.is_taken(",
+        "    return not _is_condemned(ledger, finding) and not jobs.is_taken(",
         "    return not jobs.is_taken(",
         hunter="tests/test_store_survey.py::test_what_is_to_be_deleted_is_adopted_by_nobody",
     ),
