@@ -16,7 +16,8 @@ import typer
 
 from batcher.bandwidth import parse_bandwidth
 from benchmarks.fresh import Figures, helper, measured, two_cpus
-from benchmarks.table import Column, machine, medians, show
+from benchmarks.goals import Goal
+from benchmarks.table import Column, Report, machine, medians, show
 
 CASES = ["1x2M", "16x2M", "64x2M", "16x64k", "1x20M", "16x20M", "16xoff"]
 TEMPORARY = Path(tempfile.gettempdir())
@@ -39,6 +40,8 @@ COLUMNS = (
     Column("surveys", "surveys"),
     Column("sealed whole", "sealed_whole"),
 )
+GOALS = (Goal(".*", "error_percent", most=5),)
+REPORT = Report("Limit of bandwidth", COLUMNS, GOALS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +120,7 @@ def main(
         "ahead of the limit, in seconds of its worth. Shares: largest less smallest, by the middle of the case.",
         f"Median of {repeat}.",
     ]
-    show("Limit of bandwidth", notes, COLUMNS, rows, as_json)
+    show(REPORT, notes, rows, as_json)
 
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)

@@ -34,8 +34,9 @@ from benchmarks.emulated import KEY
 from benchmarks.finished import Finished
 from benchmarks.fresh import Figures, measured, two_cpus
 from benchmarks.gauges import Memory
+from benchmarks.goals import Goal
 from benchmarks.jobs import Cpus, emulator, fixed_residence, no_limits
-from benchmarks.table import Column, machine, medians, show
+from benchmarks.table import Column, Report, machine, medians, show
 
 TEMPORARY = Path(tempfile.gettempdir())
 IN_A_DIRECTORY = 1_000
@@ -56,6 +57,14 @@ COLUMNS = (
     Column("CPU ms a job", "cpu_ms_per_job", 2),
     Column("÷ of the smallest", "cost_ratio", 2),
 )
+GOALS = (
+    Goal("1,000,000", "files_per_s", least=40_000),
+    Goal("1,000,000", "scan_mb", most=150),
+    Goal("1,000,000", "resume_s", most=2),
+    Goal("1,000,000", "status_s", most=0.3),
+    Goal("1,000,000", "cost_ratio", most=1.1),
+)
+REPORT = Report("A million recordings", COLUMNS, GOALS)
 
 
 # What is measured, each in a fresh process.
@@ -126,6 +135,7 @@ class Batch:
         finished = Finished(self._database, self.out)
         finished.make(round(self._rows * DONE_SHARE))
         return {
+            "case": f"{self._rows:,}",
             "rows": self._rows,
             **found,
             **await self._resume(),
@@ -210,7 +220,7 @@ def main(
     cpus = Cpus(*(two_cpus() or (None, None)))
     rows = anyio.run(_table, sizes, jobs, turns, folder, cpus)
     notes = [machine("aiosqlite", "anyio"), cpus.note(), f"SQLite {sqlite3.sqlite_version}."]
-    show("A million recordings", notes, COLUMNS, rows, as_json)
+    show(REPORT, notes, rows, as_json)
 
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)

@@ -3,6 +3,7 @@
 The alternatives are the programs in `benchmarks/alternatives`. They keep nothing: no table, no history, no transcript.
 """
 
+import math
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -15,6 +16,7 @@ import typer
 
 from benchmarks.environments import legacy_python
 from benchmarks.fresh import Figures, two_cpus
+from benchmarks.goals import Goal
 from benchmarks.jobs import (
     JOB_BYTES,
     PENDING,
@@ -26,7 +28,7 @@ from benchmarks.jobs import (
     run_batcher,
     status_calls,
 )
-from benchmarks.table import Column, machine, medians, show
+from benchmarks.table import Column, Report, machine, medians, show
 
 TEMPORARY = Path(tempfile.gettempdir())
 NO_PACE = {"rest.requests_per_minute": "0"}
@@ -37,12 +39,19 @@ COLUMNS = (
     Column("makespan s", "makespan_s", 1),
     Column("ideal ÷ measured", "ratio", 3),
     Column("CPU ms a job", "cpu_ms_per_job", 2),
+    Column("times as long as batcher", "makespan_lead", 2),
+    Column("times its CPU", "cpu_lead", 2),
     Column("status calls a job", "status_per_job", 2),
     Column("requests a job", "requests_per_job", 1),
     Column("refusals", "refusals"),
     Column("emulator's CPU ms", "service_cpu_ms_per_job", 2),
     Column("others' CPUs", "others_cpus", 2),
 )
+GOALS = (
+    Goal("(?!batcher).*", "makespan_lead", least=1),
+    Goal("(?!batcher).*", "cpu_lead", least=1),
+)
+REPORT = Report("batcher beside its alternatives", COLUMNS, GOALS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +147,18 @@ def _figures(name: str, run: Figures, setting: Setting) -> Figures:
 async def _table(names: Sequence[str], setting: Setting, repeat: int) -> list[Figures]:
     """Measure all programs in turn, again and again, so that what else the machine does meets them all alike."""
     runs = [[await _row(name, setting) for name in names] for _ in range(repeat)]
-    return [medians(of_one) for of_one in zip(*runs, strict=True)]
+    rows = [medians(of_one) for of_one in zip(*runs, strict=True)]
+    return [row | _lead(row, rows) for row in rows]
+
+
+def _lead(row: Figures, rows: Sequence[Figures]) -> Figures:
+    """Return how much longer a program takes, and how much more processor time, than batcher over the same API."""
+    own = f"batcher, {'gRPC' if PEERS[row['case']].api == 'grpc' else 'REST'}"
+    figures = next((each for each in rows if each["case"] == own), {})
+    return {
+        name: row[figure] / figures.get(figure, math.nan)
+        for name, figure in (("makespan_lead", "makespan_s"), ("cpu_lead", "cpu_ms_per_job"))
+    }
 
 
 def main(
@@ -163,7 +183,7 @@ def main(
         f"The documented loop ran {loop_jobs} jobs; its makespan and CPU are scaled to {jobs:,}.",
         "Requests are not limited by a pace. CPU is the whole program's, its start included.",
     ]
-    show("batcher beside its alternatives", notes, COLUMNS, rows, as_json)
+    show(REPORT, notes, rows, as_json)
 
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)

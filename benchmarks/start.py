@@ -14,8 +14,9 @@ import anyio
 import typer
 
 from benchmarks.fresh import Figures, measured
+from benchmarks.goals import Goal
 from benchmarks.million import make_holes
-from benchmarks.table import Column, machine, show
+from benchmarks.table import Column, Report, machine, show
 
 TEMPORARY = Path(tempfile.gettempdir())
 RECORDINGS = 100  #: of the batch that is looked at
@@ -27,6 +28,11 @@ COLUMNS = (
     Column("ms above Python", "above_ms"),
     Column("CPU ms", "cpu_ms"),
 )
+GOALS = (
+    Goal("batcher --version", "above_ms", most=120),
+    Goal("batcher status", "above_ms", most=250),
+)
+REPORT = Report("Start", COLUMNS, GOALS)
 
 
 def _commands(out: str) -> dict[str, list[str]]:
@@ -88,7 +94,7 @@ def main(
     """Measure how long commands take to start."""
     rows = anyio.run(_table, cases, turns, folder)
     notes = [machine("typer", "pydantic"), f"Median of {turns}, in turn. `status` is of a batch of {RECORDINGS}."]
-    show("Start", notes, COLUMNS, rows, as_json)
+    show(REPORT, notes, rows, as_json)
 
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)

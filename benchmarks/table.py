@@ -5,7 +5,7 @@ import math
 import os
 import platform
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from statistics import median
@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.fresh import Figures
+from benchmarks.goals import Goal, judged
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,23 +47,46 @@ def medians(runs: Sequence[Figures]) -> Figures:
     }
 
 
-def show(title: str, notes: Sequence[str], columns: Sequence[Column], rows: Sequence[Figures], as_json: bool) -> None:
-    """Print the rows."""
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What one benchmark prints."""
+
+    title: str
+    columns: Sequence[Column]
+    goals: Sequence[Goal] = ()
+
+
+def show(report: Report, notes: Sequence[str], rows: Sequence[Figures], as_json: bool) -> None:
+    """Print the rows, and which of the goals they reach."""
     if as_json:
-        print_json(title, notes, rows)
+        print_json(report, notes, rows)
         return
-    table = Table(*(column.heading for column in columns), box=box.MARKDOWN)
+    table = Table(*(column.heading for column in report.columns), box=box.MARKDOWN)
     for column in table.columns:
         column.justify, column.no_wrap = "right", True
     for row in rows:
-        table.add_row(*(column.cell(row) for column in columns))
+        table.add_row(*(column.cell(row) for column in report.columns))
     console = Console(width=400, highlight=False, markup=False)
-    console.print(title, *notes, sep="\n")
+    console.print(report.title, *notes, sep="\n")
     console.print(table)
+    console.print(*goal_lines(report, rows), sep="\n")
 
 
-def print_json(title: str, notes: Sequence[str], rows: Sequence[Figures]) -> None:
+def goal_lines(report: Report, rows: Sequence[Figures]) -> Iterator[str]:
+    """Yield one line for each goal of each case: whether it is reached."""
+    columns = {column.figure: column for column in report.columns}
+    for case, goal, value in judged(report.goals, rows):
+        column = columns[goal.figure]
+        verdict = "reached" if goal.reached(value) else "MISSED"
+        yield f"- {verdict}: {case}, {column.heading}: {value:,.{column.decimals}f}, should be {goal.words}"
+
+
+def print_json(report: Report, notes: Sequence[str], rows: Sequence[Figures]) -> None:
     """Print the rows as one JSON document."""
     plain = [{name: None if value != value else value for name, value in row.items()} for row in rows]  # noqa: PLR0124
-    json.dump({"benchmark": title, "notes": notes, "rows": plain}, sys.stdout, indent=2)
+    goals = [
+        {"case": case, "figure": goal.figure, "goal": goal.words, "value": value, "reached": goal.reached(value)}
+        for case, goal, value in judged(report.goals, rows)
+    ]
+    json.dump({"benchmark": report.title, "notes": notes, "rows": plain, "goals": goals}, sys.stdout, indent=2)
     sys.stdout.write("\n")

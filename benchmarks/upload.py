@@ -18,7 +18,8 @@ from pydantic import ByteSize, TypeAdapter
 
 from benchmarks.certificate import write_chain
 from benchmarks.fresh import Figures, helper, measured, two_cpus
-from benchmarks.table import Column, machine, medians, show
+from benchmarks.goals import Goal
+from benchmarks.table import Column, Report, machine, medians, show
 
 APIS = ["grpc", "rest"]
 CASES = ["1x500MB", "16x64MB", "16x500MB"]
@@ -48,6 +49,13 @@ COLUMNS = (
     Column("sealed whole", "sealed_whole"),
     Column("others' CPUs", "others_cpus", 2),
 )
+GOALS = (
+    Goal(".*", "over_bare", least=0.95),
+    Goal(".*", "over_link", least=0.98),
+    Goal(".*", "memory_mb", most=40),
+    Goal(".*:16x.*", "lag_p99_ms", most=15),
+)
+REPORT = Report("Uploads", COLUMNS, GOALS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +208,7 @@ def main(
     setting = Setting(folder, cold, tls, link, rest, client_cpu, sink_cpu)
     asked = [Case.parse(api, case) for case in cases for api in apis]
     rows = anyio.run(_table, asked, setting, repeat)
-    show("Uploads", [*setting.notes(), f"Median of {repeat}."], COLUMNS, rows, as_json)
+    show(REPORT, [*setting.notes(), f"Median of {repeat}."], rows, as_json)
 
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)

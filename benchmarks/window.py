@@ -20,6 +20,7 @@ import typer
 
 from batcher.clock import Dice
 from benchmarks.fresh import Figures, two_cpus
+from benchmarks.goals import Goal
 from benchmarks.jobs import (
     HEADER_BYTES,
     JOB_BYTES,
@@ -33,7 +34,7 @@ from benchmarks.jobs import (
     run_batcher,
     status_calls,
 )
-from benchmarks.table import Column, machine, medians, show
+from benchmarks.table import Column, Report, machine, medians, show
 
 CASES = [
     "grpc:1000x2.2s",
@@ -60,6 +61,7 @@ COLUMNS = (
     Column("ideal s", "ideal_s", 2),
     Column("ideal ÷ measured", "ratio", 3),
     Column("best order s", "best_order_s", 2),
+    Column("÷ measured", "order_ratio", 3),
     Column("jobs a minute", "per_minute"),
     Column("÷ what the limit allows", "pace_ratio", 3),
     Column("refusals", "refusals"),
@@ -72,6 +74,17 @@ COLUMNS = (
     Column("emulator's", "service_cpu_ms_per_job", 2),
     Column("others' CPUs", "others_cpus", 2),
 )
+GOALS = (
+    Goal(r"grpc:\d+x2\.2s", "ratio", least=0.95),
+    Goal(r"grpc:\d+x30s", "ratio", least=0.985),
+    Goal(r"grpc:\d+x[\d.]+s", "status_per_job", most=0.5),
+    Goal(r"grpc:\d+x[\d.]+s", "status_per_second", most=10),
+    Goal(r"grpc:.*,longest", "order_ratio", least=0.98),
+    Goal("rest:.*", "pace_ratio", least=0.95),
+    Goal("rest:.*@200(,.*)?", "listings_per_minute", most=20),
+    Goal(".*", "refusals", most=0),
+)
+REPORT = Report("The window of pending jobs", COLUMNS, GOALS)
 
 _CASE = re.compile(r"(grpc|rest):(\d+)x(?:([\d.]+)s(?:/(\d+))?|mixed)(?:@(\d+))?(,longest)?(?:\*(\d+))?")
 
@@ -181,13 +194,15 @@ def _figures(case: Case, run: Figures) -> Figures:
     report, looks, minutes = seen["report"], status_calls(seen), run["span_s"] / 60
     steps = [time for call in STEPS for time in seen["calls"][call]]
     per_minute = middle_rate(steps) / len(STEPS)
+    best = makespan(sorted(case.lengths, reverse=True), case.at_once)
     return {
         "case": case.text,
         "start_s": run["start_s"],
         "makespan_s": run["makespan_s"],
         "ideal_s": case.ideal,
         "ratio": case.ideal / run["makespan_s"],
-        "best_order_s": makespan(sorted(case.lengths, reverse=True), case.at_once),
+        "best_order_s": best,
+        "order_ratio": best / run["makespan_s"],
         "per_minute": per_minute,
         "pace_ratio": per_minute / case.allowed,
         "refusals": sum(report["refusals"].values()),
@@ -224,7 +239,7 @@ def main(
     cpus = Cpus(*((None if unpinned else two_cpus()) or (None, None)))
     rows = anyio.run(_table, [Case.parse(case) for case in cases], folder, cpus, repeat, profile)
     notes = [machine("grpcio", "aiohttp", "aiosqlite", "anyio"), cpus.note(), f"Median of {repeat}."]
-    show("The window of pending jobs", notes, COLUMNS, rows, as_json)
+    show(REPORT, notes, rows, as_json)
 
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)

@@ -1,6 +1,7 @@
 """The benchmarks run and print what they promise; what they measure is not judged here."""
 
 import json
+import math
 import signal
 import sqlite3
 import sys
@@ -12,8 +13,10 @@ from pathlib import Path
 import anyio
 import pytest
 
+from benchmarks.goals import Goal
 from benchmarks.jobs import busiest
 from benchmarks.million import until_the_first_upload
+from benchmarks.table import Column, Report, goal_lines
 from benchmarks.window import LONGEST_S, SHORTEST_S, heavy_tail, makespan
 
 pytestmark = pytest.mark.anyio
@@ -74,6 +77,19 @@ async def test_a_benchmark_prints_one_document() -> None:
     assert [row["sealed_whole"] for row in document["rows"]] == [1, 2]
     assert [row["bare_sealed_whole"] for row in document["rows"]] == [1, 2]
     assert all(row["over_bare"] > 0 for row in document["rows"])
+
+
+def test_a_goal_is_held_against_its_cases_only() -> None:
+    """A figure that could not be taken reaches and misses nothing."""
+    rows = [{"case": "fast", "ms": 4.0}, {"case": "slow", "ms": 6.0}, {"case": "none", "ms": math.nan}]
+    report = Report(
+        "A title", [Column("took ms", "ms", 1)], [Goal("fast|slow|none", "ms", most=5), Goal("slow", "ms", 6)]
+    )
+    assert list(goal_lines(report, rows)) == [
+        "- reached: fast, took ms: 4.0, should be at most 5",
+        "- MISSED: slow, took ms: 6.0, should be at most 5",
+        "- reached: slow, took ms: 6.0, should be at least 6",
+    ]
 
 
 async def test_the_window_is_measured_at_both_ends(tmp_path: Path) -> None:
