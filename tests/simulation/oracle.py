@@ -246,8 +246,7 @@ class Oracle:
         out of money.
         """
         wished = max((wish for each in before for wish in batch.wishes(each.reference.job)), default=0)
-        moves = [move for paid in before for move in self._moves_of(batch, paid)]
-        why = [reason for number, event, reason in moves if event == Event.FORGIVEN and number > wished]
+        why = [reason for paid in before for number, reason in self._forgiven(batch, paid) if number > wished]
         chances = Counter(next((REMEDIES[each] for each in REMEDIES if each in reason), "") for reason in why)
         if "money" in self._night.story.kinds:
             del chances[""]
@@ -261,26 +260,28 @@ class Oracle:
         job, attempt = paid.reference.job, paid.reference.attempt
         sql = "SELECT max(id) FROM history WHERE job = ? AND attempt = ? AND event = 'seal'"
         sealed = int(str(batch.rows(sql, job, attempt)[0][0] or 0))
-        events = {event for _, event, _ in self._moves_of(batch, paid)}
-        if paid.vanished and events.isdisjoint({Event.ACCEPTED, Event.ADOPTED}):
+        sql = "SELECT 1 FROM history WHERE job = ? AND attempt = ? AND event IN ('accepted', 'adopted')"
+        if paid.vanished and not batch.rows(sql, job, attempt):
             return True
         cancelled = batch.rows("SELECT 1 FROM history WHERE job = ? AND id > ? AND event = 'cancel'", job, sealed)
         ended = paid.failed or paid.vanished or (paid.deleted and cancelled)
-        chance = once and Event.FORGIVEN in events
+        chance = once and bool(self._forgiven(batch, paid))
         return bool(ended and (chance or any(wish > sealed for wish in wishes)))
 
-    def _moves_of(self, batch: Batch, paid: Paid) -> list[tuple[int, str, str]]:
-        """Return how its job moved with a submission, as (row of the history, event, reason).
+    def _forgiven(self, batch: Batch, paid: Paid) -> list[tuple[int, str]]:
+        """Return why a submission that the service had failed was to be sent once more, each with its row of the history.
 
-        A job that adopts what an earlier attempt has made counts on from its latest attempt, of which there is nothing.
+        A job that has taken up what an earlier attempt made counts on from its latest one, of which it knew nothing.
         """
         job, attempt = paid.reference.job, paid.reference.attempt
-        sql = "SELECT id, event, detail, attempt FROM history WHERE job = ? AND attempt >= ? ORDER BY id"
-        rows = [
-            (int(str(n)), str(event), str(why), int(str(of))) for n, event, why, of in batch.rows(sql, job, attempt)
-        ]
-        later = [of for *_, of in rows if of > attempt and (batch.id, job, of) in self._by_attempt]
-        return [(number, event, why) for number, event, why, of in rows if of < min(later, default=of + 1)]
+        sql = "SELECT id, detail, attempt FROM history WHERE job = ? AND attempt >= ? AND event = 'forgiven'"
+        rows = [(int(str(number)), str(why), int(str(of))) for number, why, of in batch.rows(sql, job, attempt)]
+        return [(number, why) for number, why, of in rows if paid is self._latest_failed(batch, job, of)]
+
+    def _latest_failed(self, batch: Batch, job: int, attempt: int) -> Paid | None:
+        """Return what the service has failed last of a job's attempts up to one."""
+        known = (self._by_attempt.get((batch.id, job, number)) for number in range(attempt, 0, -1))
+        return next((paid for paid in known if paid is not None and paid.failed), None)
 
     def _unseen(self, batch: Batch, reference: Reference, earlier: Paid) -> bool:
         """Tell whether an earlier submission was late beyond what is promised, and in no list when it was sent again.
@@ -310,7 +311,8 @@ class Oracle:
         listed = visible + self._night.behind_ms
         shown = batch.shown.get((item.reference, isinstance(item, RestFile)), math.inf)
         looks = [began for began, answered in batch.looks if answered <= until]
-        return listed - item.created > promised and shown > until and all(began < listed for began in looks)
+        late = listed - item.created > promised
+        return late and shown > until - MOMENT_MS and all(began < listed for began in looks)
 
     def _deleted(self, batch: Batch, reference: Reference, item: Item) -> None:
         caller, night = WHO.get(), self._night
