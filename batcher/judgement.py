@@ -118,7 +118,9 @@ def _judge_held(scene: Scene, job: Job, listed: list[RemoteObject], judgement: J
     if _orphaned(scene, job):
         _judge_orphan(job, judgement)
         return  # the next look decides about its objects, when the job is uncertain or waiting
-    earlier = _earlier(scene, job, listed) if not mine and job.state is State.UNCERTAIN else []
+    earlier = _earlier(scene, job, listed) if job.state is State.UNCERTAIN else []
+    if mine and earlier:  # the present attempt need not be awaited any more: the better one counts
+        mine = sorted([mine[0], earlier[0]], key=lambda r: (r.status is RemoteStatus.FAILED, r != mine[0]))
     if not _in_hand(scene, job) and job.since < scene.began:
         kept = mine[:1] or earlier
         judgement.extras += [r for r in listed if r not in kept and not _may_be_needed(job, r)]
@@ -131,10 +133,11 @@ def _judge_held(scene: Scene, job: Job, listed: list[RemoteObject], judgement: J
 def _earlier(scene: Scene, job: Job, listed: list[RemoteObject]) -> list[RemoteObject]:
     """Return what an earlier attempt has made of this very recording, though a list had proven that it did not.
 
-    It may be paid for, also where the service has failed it; with it the job is not sent once more. But it waits until the present attempt is proven
-    absent: one that may still arrive keeps its place, and would be left behind by a batch that ended without it.
+    It may be paid for, also where the service has failed it; with it the job is not sent once more. But it waits until the
+    present attempt is there or proven absent: one that may still arrive keeps its place, and would be left behind by a
+    batch that ended without it.
     """
-    usable = (r for r in listed if not _is_bare(r) and _is_made_of_it(scene, job, r))
+    usable = (r for r in listed if not _is_bare(r) and not _is_of(job, r) and _is_made_of_it(scene, job, r))
     return sorted(usable, key=lambda remote: _worth(job, remote))[:1]
 
 
@@ -213,14 +216,7 @@ def _judge_present(scene: Scene, job: Job, remote: RemoteObject, judgement: Judg
     if job.absent_at is not None and job.state is not State.UNCERTAIN:
         judgement.seen_again.append(job)
     if job.state is State.UNCERTAIN:
-        facts = {
-            "remote": remote.id,
-            "reference": remote.reference,
-            "absent_at": None,
-            "not_before": 0,
-            "failures": 0,
-        }
-        judgement.findings.append(Finding(job, Event.ADOPTED, None, facts))
+        judgement.findings.append(_adoption(scene, job, remote))
     elif remote.status is RemoteStatus.FAILED:
         detail = remote.error or "the service gave no reason"
         remedy = None if remote.remedy is Remedy.NONE else remote.remedy
@@ -263,21 +259,24 @@ def _judge_unheld(scene: Scene, job: Job, listed: list[RemoteObject], judgement:
         return  # it moved while the list was made: the next list tells
     listed = [r for r in listed if not _may_be_own(job, r)]
     usable = sorted((r for r in listed if _adoptable(scene, job, r)), key=lambda r: _worth(job, r))
-    for remote in usable[:1]:
-        reference = parse(remote.reference)
-        assert reference is not None
-        facts = {
-            "remote": remote.id,
-            "reference": remote.reference,
-            "attempt": max(job.attempt, reference.attempt),  # the next one has a reference of its own
-            "sealed_at": scene.seals.get(remote.reference) or job.sealed_at or scene.began,
-            "not_before": 0,
-            "failures": 0,
-            "absent_at": None,
-            "cause": None,
-        }
-        judgement.findings.append(Finding(job, Event.ADOPTED, "found at the service", facts))
+    judgement.findings += [_adoption(scene, job, remote) for remote in usable[:1]]
     judgement.extras += [r for r in listed if r not in usable[:1]]
+
+
+def _adoption(scene: Scene, job: Job, remote: RemoteObject) -> Finding:
+    reference = parse(remote.reference)
+    facts = {
+        "remote": remote.id,
+        "reference": remote.reference,
+        # The next one has a reference of its own, whatever a restored table knows of.
+        "attempt": max(job.attempt, reference.attempt) if reference else job.attempt,
+        "sealed_at": scene.seals.get(remote.reference) or job.sealed_at or scene.began,
+        "not_before": 0,
+        "failures": 0,
+        "absent_at": None,
+        "cause": None,
+    }
+    return Finding(job, Event.ADOPTED, "found at the service", facts)
 
 
 def _may_be_own(job: Job, remote: RemoteObject) -> bool:
@@ -290,17 +289,16 @@ def _adoptable(scene: Scene, job: Job, remote: RemoteObject) -> bool:
 
     A waiting one may, if it was sealed and arrived later than anything could prove (then also if the service has failed
     it), whether or not another attempt was begun since, or if the table is older than the object (a restored copy); one
-    that was taken for vanished may, if it shows again. The fingerprint tells that the object was made from this recording
-    with these options.
+    that was taken for vanished may, if that shows again or any other attempt shows up. The fingerprint tells that the
+    object was made from this recording with these options.
     """
     reference = parse(remote.reference)
     if reference is None or job.digest is None or _is_bare(remote) or not _is_of_this_content(job, reference):
         return False
-    late = remote.reference == job.reference and job.sealed_at is not None
-    if job.state is State.WAITING:
-        return late or (reference.attempt != job.attempt and _was_sealed(scene, job, remote))
-    lost = job.state is State.FAILED and job.cause == Cause.VANISHED
-    return late and lost and remote.status is not RemoteStatus.FAILED
+    own = remote.reference == job.reference
+    whole = job.sealed_at is not None if own else _was_sealed(scene, job, remote)
+    lost = job.state is State.FAILED and job.cause == Cause.VANISHED and remote.status is not RemoteStatus.FAILED
+    return whole and (job.state is State.WAITING or lost)
 
 
 def _is_of_this_content(job: Job, reference: Reference) -> bool:

@@ -165,9 +165,8 @@ class Headroom:
         highest = reduce(Load.most, self.latest, self.foreign if self.known else seen)
         grown = seen.minus(highest).things()
         self.latest.append(seen)
-        left = (
-            self.limits.load().minus(seen).things()
-        )  # they cannot grow by more, and by one as soon as one place is free
+        # They cannot grow by more than is left, and by one as soon as one place is free.
+        left = self.limits.load().minus(seen).things()
         grown_or_fading = (max(float(new), old * 0.9) for new, old in zip(grown, self.growth, strict=True))
         self.growth = tuple(min(each, max(1.0, most)) for each, most in zip(grown_or_fading, left, strict=True))
 

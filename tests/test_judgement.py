@@ -105,8 +105,9 @@ def test_adoption_brings_the_id_and_a_clean_slate() -> None:
     """What was uncertain goes on as if the answer had come."""
     found = listed(remote="found")
     (finding,) = look(a_job(State.UNCERTAIN, absent_at=5), found).findings
-    fresh = {"absent_at": None, "not_before": 0, "failures": 0}
-    assert finding.facts == {"remote": "found", "reference": found.reference, **fresh}
+    fresh = {"absent_at": None, "not_before": 0, "failures": 0, "cause": None}
+    known = {"attempt": 2, "sealed_at": SINCE}
+    assert finding.facts == {"remote": "found", "reference": found.reference, **known, **fresh}
 
 
 def test_a_failure_at_the_service_keeps_its_words() -> None:
@@ -270,6 +271,22 @@ def test_what_an_attempt_made_that_a_restored_table_does_not_know_is_adopted_unl
     later = listed(status, "later", reference=reference(attempt=3))
     judgement = look(a_job(state, absent_at=LATE), later, began=LATE + SETTLE.apart_ms)
     assert (Event.ADOPTED in events(judgement), judgement.extras == []) == (adopted, adopted)
+    attempts = [finding.facts.get("attempt") for finding in judgement.findings]
+    assert not adopted or attempts == [3], "the next one has a reference of its own"
+
+
+@pytest.mark.parametrize(
+    ("own", "earlier", "taken"), [(FAILED, COMPLETED, "late"), (FAILED, FAILED, "mine"), (QUEUED, COMPLETED, "mine")]
+)
+def test_of_two_attempts_of_one_job_one_that_is_good_counts(
+    own: RemoteStatus, earlier: RemoteStatus, taken: str
+) -> None:
+    """The present one has come to nothing, and need not be awaited: the other one is paid for, and its transcript is there."""
+    late = listed(earlier, "late", reference=reference(attempt=1))
+    judgement = look(a_job(State.UNCERTAIN), listed(own), late, sealed=True)
+    (finding,) = judgement.findings
+    assert (finding.event, finding.facts["remote"]) == (Event.ADOPTED, taken)
+    assert {extra.id for extra in judgement.extras} == {"mine", "late"} - {taken}
 
 
 @pytest.mark.parametrize("absent_at", [None, LATE])
@@ -486,6 +503,9 @@ def test_what_was_taken_for_vanished_and_shows_again_is_adopted() -> None:
     job = a_job(State.FAILED, remote="mine", cause=Cause.VANISHED)
     (finding,) = look(job, listed(COMPLETED)).findings
     assert (finding.event, finding.facts["remote"], finding.facts["cause"]) == (Event.ADOPTED, "mine", None)
+    other = listed(COMPLETED, "late", reference=reference(attempt=1))
+    assert events(look(job, other, sealed=True)) == [Event.ADOPTED]
+    assert events(look(job, other)) == events(look(job, listed(FAILED))) == []
 
 
 def test_what_was_made_of_a_recording_that_was_found_changed_is_kept_until_it_is_read() -> None:

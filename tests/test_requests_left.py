@@ -8,7 +8,7 @@ import pytest
 from batcher.cli import wishes
 from batcher.cli.place import place_of
 from batcher.clock import SystemClock
-from batcher.files import Inputs, WalkRules
+from batcher.files import Inputs, WalkRules, private_directory
 from batcher.left_requests import MOST_BYTES
 from batcher.local_disk import LocalDisk
 from batcher.model import FileBounds
@@ -84,3 +84,15 @@ async def test_a_request_is_gone_for_good_before_the_next_one_is_carried_out(
     monkeypatch.setattr(os, "fsync", sync)
     await disk.drop_request("1.json")
     assert synced == [(True, [])]
+
+
+def test_a_later_wish_comes_later_also_when_the_clock_was_set_back(tmp_path: Path) -> None:
+    """The latest word of a person counts, not the latest time."""
+    place = place_of(tmp_path / "out", None)
+    private_directory(place.requests)
+    (place.requests / "099999999999999-1-000000000000.json").write_text(Request("retry", [1]).to_json())
+    (place.requests / "what is this.json").write_text("{}")
+    for verb in ("cancel", "retry"):
+        wishes.leave(place, Request(verb, [1]), SystemClock())
+    numbers = sorted(name for name in place.left() if name[0].isdecimal())
+    assert [name[:15] for name in numbers] == ["099999999999999", "100000000000000", "100000000000001"]

@@ -21,10 +21,10 @@ def bench() -> Iterator[Bench]:
         yield opened
 
 
-def look(bench: Bench, *objects: RemoteObject) -> Judgement:
-    """List the service, a settling time after the last look."""
+def look(bench: Bench, *objects: RemoteObject, took: int = 0) -> Judgement:
+    """List the service, a settling time after the last look; it `took` so many milliseconds."""
     bench.now += SETTLE.wait_ms + 1
-    scene = Scene(BATCH, bench.batch.session, Survey(objects), bench.now, bench.now, SETTLE)
+    scene = Scene(BATCH, bench.batch.session, Survey(objects), bench.now - took, bench.now, SETTLE)
     return bench.do(lambda ledger: survey.apply_survey(ledger, scene))
 
 
@@ -73,6 +73,18 @@ def test_what_an_earlier_attempt_made_is_a_jobs_own_from_then_on(bench: Bench) -
     assert bench.rows("SELECT count(*) FROM extra") == [(0,)]
 
 
+def test_the_latest_attempt_is_taken_up_when_the_earlier_one_was_and_is_gone(bench: Bench) -> None:
+    """A job that has taken up its first attempt may come back to its second one, which was sealed as well."""
+    job, late = sent_in_vain(bench, sealed=True)
+    second = bench.bring(bench.bring(bench.job(job.id), State.UNCERTAIN), State.WAITING)
+    look(bench, late)
+    look(bench)
+    look(bench)
+    assert bench.job(job.id).cause == "vanished"
+    look(bench, of(second, "second"))
+    assert (bench.job(job.id).state, bench.job(job.id).remote) == (State.SUBMITTED, "second")
+
+
 def test_the_torso_of_an_earlier_attempt_is_nobodys_own(bench: Bench) -> None:
     """By the history it was never sealed, whatever the service makes of it: neither while the job waits, nor after."""
     job, torso = sent_in_vain(bench, sealed=False)
@@ -88,9 +100,11 @@ def test_a_job_is_not_sent_while_something_of_it_is_to_be_deleted_and_something_
     job, late = sent_in_vain(bench, sealed=True)
     audio = replace(late, id="audio", status=RemoteStatus.UPLOADED)
     look(bench, audio)
-    look(bench, late)
+    look(bench, late, took=20_000)
     waiting = bench.job(job.id)
-    assert (waiting.state, waiting.not_before) == (State.WAITING, bench.now + survey.HELD_BACK_MS)
+    assert waiting.state is State.WAITING
+    assert waiting.not_before == bench.now + survey.HELD_BACK_MS + 40_000, "the next look may take as long"
+    assert waiting.reason == "what it left at the service is being deleted first"
     bench.do(lambda ledger: survey.drop_extra(ledger, "audio"))
     look(bench, late)
     assert bench.job(job.id).state is State.SUBMITTED

@@ -19,6 +19,7 @@ from tests.store_bench import OPTIONS, OTHER_OPTIONS, WORDS, Bench, digest_of, f
 AUDIO = b"audio"
 VERDICTS = 7  #: the migration that brought them
 FIRST_ATTEMPTS = 8  #: the one that tells which attempts were made of what a job is about
+SECOND_CHANCES = 10  #: the one that keeps those of an audio
 
 
 @pytest.fixture
@@ -443,6 +444,23 @@ def bring_up(conn: sqlite3.Connection, to: int, rows: list[str]) -> None:
             for row in rows:
                 conn.execute(row)
         conn.executescript(script)
+
+
+def test_a_table_of_before_knows_of_the_second_chances_in_it() -> None:
+    """Those under way, and those that are about to be given; none where the account was at fault. The next acceptance is later."""
+    failed = {"cause": "service", "reason": "noisy"}
+    rows = [
+        ended(1, State.WAITING, forgiven=1),
+        ended(2, State.SEALED, convert=1, sealed_at=2, reference="r"),
+        ended(3, State.FAILING, remedy="again", **failed),
+        ended(4, State.FAILING, remedy="stop", **failed),
+        ended(5, State.SUBMITTED, reference="s", remote="r5"),
+        ended(6, State.FAILING, **failed),
+    ]
+    with closing(sqlite3.connect(":memory:")) as conn:
+        bring_up(conn, SECOND_CHANCES, rows)
+        kept = conn.execute("SELECT digest, accepted, forgiven, convert FROM verdict").fetchall()
+    assert kept == [(b"1", 0, 1, 0), (b"2", 1, 0, 1), (b"3", 2, 0, 0), (b"6", 5, 0, 0)]
 
 
 def test_a_table_of_before_takes_up_nothing_that_was_made_before_a_second_chance() -> None:

@@ -188,6 +188,15 @@ def test_cancel_promises_no_end_of_copies_that_it_does_not_know(call: Call, out:
     assert "1 other recording of the same audio may end with these\n" in call("cancel", out, "6")[1]
 
 
+def test_what_was_proven_absent_was_not_paid_for(call: Call, out: Path) -> None:
+    """Neither do its copies end with it, nor may it be billed again."""
+    lose_answer(out)
+    with written(place_of(out, None).db, out.parent / "in") as hand:
+        hand.fire(6, State.UNCERTAIN, Event.ABSENT)
+    assert "of the same audio" not in call("cancel", out, "6")[1]
+    assert "billed" not in call("retry", out, "6")[1]
+
+
 def test_a_wish_to_give_up_is_told_until_it_is_granted(call: Call, out: Path) -> None:
     """By everything that tells how the batch or the recording stands."""
     lose_answer(out)

@@ -102,20 +102,20 @@ def _passed_over(meant: Sequence[Job]) -> list[str]:
 def _copies(reader: Reader, meant: Sequence[Job]) -> list[str]:
     """Tell of the copies that are given up with what may be paid for: they are the same audio."""
     going = {job.id: job for job in meant if heeds_cancel(job)}
-    paid = {job.id for job in going.values() if job.sealed_at is not None or _accepted_before(job)}
+    paid = {job.id for job in going.values() if _is_paid(job) or (job.sealed_at and job.state in UNKNOWN_STATES)}
     twins = [twin for twin in reader.jobs([State.TWIN] if paid else []) if twin.id not in going]
     copies = [going[twin.twin_of] for twin in twins if twin.twin_of in paid]
     if not copies:
         return []
-    sure = all(_accepted_before(job) or job.state not in UNKNOWN_STATES for job in copies)
+    sure = all(map(_is_paid, copies))
     return [
         f"{words.count(len(copies), 'other recording')} of the same audio {'will' if sure else 'may'} end with these"
     ]
 
 
-def _accepted_before(job: Job) -> bool:
-    """Tell whether the service had accepted the attempt before the latest one."""
-    return bool(job.forgiven or job.convert)
+def _is_paid(job: Job) -> bool:
+    """Tell whether the service has accepted the latest attempt of a job, or the one before."""
+    return job.remote is not None or bool(job.forgiven or job.convert)
 
 
 def _clear(place: Place, settings: Settings, plan: Plan, clock: SystemClock) -> None:

@@ -15,7 +15,7 @@ from batcher.states import Event, State, accepts
 from batcher.store.reader import Reader, open_reader
 
 AGAIN = (State.FAILED, State.CANCELLED, State.SKIPPED)
-#: Causes that prove that the service has not accepted the latest attempt.
+#: Causes that prove that the service has not accepted the latest attempt of a URL.
 _UNPAID = (Cause.SOURCE, Cause.UNSUITABLE, Cause.REFUSED)
 
 
@@ -82,5 +82,6 @@ def _was_accepted(reader: Reader, job: Job) -> bool:
     """Tell whether the service may bill the audio of a job, if it is sent, for a second time."""
     if job.transcript is not None:
         return False  # it is not sent
-    sealed = job.sealed_at is not None and job.cause not in _UNPAID
-    return bool(sealed or job.forgiven or job.convert or reader.has_verdict(job))
+    if job.url:  # it has no verdict, see `store.verdicts`
+        return job.sealed_at is not None and job.cause not in _UNPAID
+    return bool(job.forgiven or job.convert or reader.has_verdict(job))

@@ -15,7 +15,7 @@ from batcher.cli.find import find
 from batcher.cli.place import Place
 from batcher.clock import SystemClock
 from batcher.errors import BatchHeld, MachineRefuses, UsageError
-from batcher.files import private_directory
+from batcher.files import private_directory, sync_directory
 from batcher.heed import heed
 from batcher.left_requests import LeftRequests
 from batcher.lock import hold
@@ -84,14 +84,20 @@ async def _apply(place: Place, request: Request, clock: SystemClock) -> int:
 def leave(place: Place, request: Request, clock: SystemClock) -> None:
     """Leave a request for the run that is active, in the order of requests; one for very many jobs in several parts."""
     private_directory(place.requests)
-    name = f"{clock.now():015d}-{os.getpid()}"
+    name = f"{_turn(place, clock):015d}-{os.getpid()}"
     for start in range(0, len(request.jobs), MOST_JOBS):
         part = Request(request.verb, request.jobs[start : start + MOST_JOBS])
         _leave(place, f"{name}-{start:012d}", part)
 
 
+def _turn(place: Place, clock: SystemClock) -> int:
+    """Return a number by which a request comes after all that were left before, also when the clock was set back."""
+    before = (name.partition("-")[0] for name in place.left())
+    return max([clock.now(), *(int(number) + 1 for number in before if number.isdecimal())])
+
+
 def _leave(place: Place, name: str, request: Request) -> None:
-    """Leave one file: whole or not at all."""
+    """Leave one file: whole or not at all, and also after a power cut."""
     temporary = place.requests / f".{name}.tmp"
     try:
         with open(temporary, "x", encoding="utf-8", opener=partial(os.open, mode=0o600)) as file:
@@ -99,5 +105,6 @@ def _leave(place: Place, name: str, request: Request) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.rename(place.requests / f"{name}.json")
+        sync_directory(place.requests)
     except OSError as error:
         raise MachineRefuses(f"the request cannot be left for the run: {error.strerror or error}") from error

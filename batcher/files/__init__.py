@@ -15,6 +15,7 @@ from batcher.files.outputs import (
     missing_outputs,
     private_directory,
     remove_file,
+    sync_directory,
     write_output,
 )
 from batcher.files.recording import Recording, Stat, open_recording
@@ -50,6 +51,7 @@ __all__ = [
     "read_small",
     "remove_file",
     "sweep_temporaries",
+    "sync_directory",
     "url_output",
     "walk",
     "with_suffix",

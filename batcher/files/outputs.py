@@ -238,7 +238,12 @@ def _link(directory: int, temporary: str, name: str) -> bool:
 def remove_file(path: Path) -> None:
     """Remove a file, so that not even a power cut brings it back. Blocks. Raises OSError."""
     path.unlink()
-    directory = os.open(path.parent, _DIRECTORY_FLAGS)
+    sync_directory(path.parent)
+
+
+def sync_directory(path: Path) -> None:
+    """Have what was placed in a directory, or removed, outlast a power cut. Blocks. Raises OSError."""
+    directory = os.open(path, _DIRECTORY_FLAGS)
     try:
         _sync_directory(directory)
     finally:

@@ -11,7 +11,7 @@ from batcher.states import FINAL_STATES, HELD_STATES, Event, State
 from batcher.store import jobs
 from batcher.store.table import Ledger
 
-#: Longer than from one look to the next, while a job waits for its turn.
+#: Longer than from one look to the next, while a job waits for its turn, beside the time that looks take themselves.
 HELD_BACK_MS = 60_000
 
 
@@ -22,7 +22,7 @@ def apply_survey(ledger: Ledger, scene: Scene) -> Judgement:
     judgement = judge(scene, concerned)
     for finding in judgement.findings:
         if finding.event is Event.ADOPTED and not _may_be_adopted(ledger, finding):
-            _hold_back(ledger, finding)
+            _hold_back(ledger, finding, 2 * (ledger.now - scene.began))
             continue
         jobs.fire(ledger, finding.job.id, finding.job.state, finding.event, finding.detail, finding.facts)
     for job, status in judgement.news:
@@ -50,14 +50,16 @@ def _is_condemned(ledger: Ledger, finding: Finding) -> bool:
     return bool(ledger.rows("SELECT 1 FROM extra WHERE reference = ?", (finding.facts["reference"],)))
 
 
-def _hold_back(ledger: Ledger, finding: Finding) -> None:
+def _hold_back(ledger: Ledger, finding: Finding, looks_ms: int) -> None:
     """Send a job no sooner than a later look tells what there is for it, when a deletion under way is over.
 
-    That may be of bare audio only, which was listed before the transcription that uses it (REST).
+    That may be of bare audio only, which was listed before the transcription that uses it (REST). The next look takes
+    up to `looks_ms`.
     """
     job = finding.job
     if job.state is State.WAITING and _is_condemned(ledger, finding):
-        jobs.defer(ledger, job, max(job.not_before, ledger.now + HELD_BACK_MS), job.failures, job.reason or "")
+        later = max(job.not_before, ledger.now + HELD_BACK_MS + looks_ms)
+        jobs.defer(ledger, job, later, job.failures, "what it left at the service is being deleted first")
 
 
 def _concerned(ledger: Ledger, scene: Scene) -> list[Job]:
@@ -79,7 +81,7 @@ def _seals(ledger: Ledger, scene: Scene, concerned: list[Job]) -> dict[str, int]
     seals: dict[str, int] = {}
     for text in {remote.reference for remote in scene.survey.objects} - present:
         reference = parse(text)
-        if reference and reference.batch == scene.batch and reference.attempt < attempts.get(reference.job, 0):
+        if reference and reference.batch == scene.batch and reference.attempt <= attempts.get(reference.job, 0):
             ((sealed,),) = ledger.rows(_SEALED, (reference.job, reference.attempt))
             seals |= {} if sealed is None else {text: cast("int", sealed)}
     return seals

@@ -15,8 +15,8 @@ from batcher.store.table import Ledger
 # `remote` tells that the latest attempt was accepted, `forgiven` and `convert` that the one before was. One that was
 # sealed and given up may have been accepted, too; one that was cancelled was proven absent before, so it may be sent.
 # What the service fails has its verdict at once, so that a second chance is one of the audio, whatever becomes of its job
-# (see `_CHANCE`); but not what is failed for the account's sake: that was not transcribed. One that ended by a verdict was accepted when
-# that tells, and adds nothing to it; one that passed it was accepted anew.
+# (see `_CHANCE`); but not what is failed for the account's sake: that was not transcribed. One that ended by a verdict was
+# accepted when that tells, and adds nothing to it; one that passed it was accepted anew.
 _KEEP = """
     INSERT INTO verdict (digest, options, state, cause, reason, accepted)
     SELECT digest, options, iif(state = 'failing', 'failed', state), iif(state = 'cancelled', NULL, cause), reason,
@@ -36,8 +36,6 @@ _CHANCE = """
     WHERE job.id = :id AND verdict.digest = job.digest AND verdict.options = job.options
 """
 _FULFIL = "UPDATE job SET asked = 0 WHERE id = :id OR twin_of = :id"
-
-
 _FIND = "SELECT state, cause, reason, accepted, forgiven, convert FROM verdict WHERE digest = ? AND options = ?"
 
 

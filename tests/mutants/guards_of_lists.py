@@ -140,8 +140,8 @@ WHAT_LISTS_PROVE = (
     Mutant(
         "does not adopt what showed up after it was proven absent",
         "batcher/judgement.py",
-        "    late = remote.reference == job.reference and job.sealed_at is not None\n",
-        "    late = False\n",
+        "    whole = job.sealed_at is not None if own else",
+        "    whole = False if own else",
         # It must show up after the proof and before the job, now first in the queue, is claimed: once in hundreds of nights.
         hunter="tests/test_judgement.py::test_a_late_arrival_is_adopted_by_a_job_that_was_not_sent_again",
     ),
