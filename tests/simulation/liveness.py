@@ -86,9 +86,11 @@ class Watch:
     def _look_for_unused(self, batch: Batch, life: Life, context: Context) -> None:
         """Notice an engine that knows of room and does not use it, though it may send others."""
         headroom, now = context.headroom, context.clock.now()
-        if headroom._share(now) < 1 or not self._fits(
-            batch, headroom.room(now)
-        ):  # a share that recovers grows all the time
+        recovers = headroom._share(now) < 1  # then room grows all the time
+        catching_up = (
+            "sluggish" in self._night.story.kinds and batch.claimed_at > self._night.world.read() - LOOK_SECONDS
+        )
+        if recovers or catching_up or not self._fits(batch, headroom.room(now)):
             self._unused.pop(life, None)
             return
         self._unused[life] = self._unused.get(life, 0) + 1
