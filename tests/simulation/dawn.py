@@ -72,7 +72,7 @@ def _explained(night: "Night", batch: Batch, row: Row, content: bytes) -> bool:
     job, path, _, _, state, _, _, cause, reason = row
     unsuitable, failing = content.startswith(b"bad"), may_fail(content, night.story.api)
     if state == State.CANCELLED:
-        return job in batch.cancelled or (night.oracle.was_accepted(batch, content) and _given_up(batch, content))
+        return job in batch.cancelled or (night.oracle.was_accepted(batch, content) and _given_up(batch, job, content))
     if state == State.FAILED and cause == Cause.SOURCE:
         return _since_start(batch, path) or path not in batch.world.files or batch.world.files[path].denied
     if state == State.FAILED and cause == Cause.VANISHED:
@@ -97,14 +97,14 @@ def _has_vanished(night: "Night", batch: Batch, content: bytes) -> bool:
 
 
 _GIVEN_UP = """
-    SELECT path FROM job WHERE id IN (SELECT job FROM history WHERE event = 'cancel' AND detail = 'cancelled on request')
+    SELECT path FROM job WHERE id <> ? AND id IN (SELECT job FROM history WHERE event = 'cancel' AND detail = 'cancelled on request')
 """
 
 
-def _given_up(batch: Batch, content: bytes) -> bool:
-    """Tell whether somebody ever gave a recording up that had the same sound; to try its name again may send another one."""
+def _given_up(batch: Batch, job: int, content: bytes) -> bool:
+    """Tell whether somebody ever gave up another recording of this sound; to try its name again may send another one."""
     names = batch.names(content)
-    return any(path in names for (path,) in batch.rows(_GIVEN_UP))
+    return any(path in names for (path,) in batch.rows(_GIVEN_UP, job))
 
 
 def _inconvertible(batch: Batch, content: bytes) -> bool:
