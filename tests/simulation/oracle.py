@@ -312,7 +312,7 @@ class Oracle:
         shown = batch.shown.get((item.reference, isinstance(item, RestFile)), math.inf)
         looks = [began for began, answered in batch.looks if answered <= until]
         late = listed - item.created > promised
-        return late and shown > until - MOMENT_MS and all(began < listed for began in looks)
+        return late and shown >= until and all(began < listed for began in looks)
 
     def _deleted(self, batch: Batch, reference: Reference, item: Item) -> None:
         caller, night = WHO.get(), self._night
