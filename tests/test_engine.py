@@ -18,6 +18,7 @@ from batcher.model import Limits
 from batcher.policy import IDENTICAL_REFUSALS
 from batcher.requests import Request
 from batcher.service.simulated import Pace
+from batcher.stages.context import MISSED_CALLS
 from batcher.stages.poll import NEVER_REACHED_SECONDS
 from tests.engine_bed import KNOBS, Bed, Companion, Stubborn
 from tests.simulation.__main__ import memory
@@ -133,6 +134,17 @@ def test_a_service_away_for_eight_hours_is_waited_for(folder: Path) -> None:
         assert max(b - a for a, b in pairwise(calls)) <= 61
     assert min(moment for moment, call in bed.calls if moment >= back and call is Call.SUBMIT) <= back + 65
     assert bed.world.moment <= back + 300
+
+
+def test_not_every_recording_is_tried_on_a_service_that_went_away(folder: Path) -> None:
+    """Calls fail at once while the next list is not due yet: after a few in a row that list is waited for."""
+    bed = Bed(folder, *range(1_000, 1_300), api="rest")
+    went, first_minute = 0.56, 60.0
+    bed.trouble = lambda _call: AWAY if went <= anyio.current_time() < HOUR else None
+    assert bed.run(upload_concurrency=8) is None
+    tried = sum(call is Call.UPLOAD for moment, call in bed.calls if went <= moment < first_minute)
+    assert MISSED_CALLS <= tried <= MISSED_CALLS + 8
+    assert bed.wrong() == []
 
 
 def test_twenty_identical_refusals_stop_the_batch(folder: Path) -> None:

@@ -126,7 +126,7 @@ class Poll:
         was_away = not reach_now
         self._failures = 0
         self._reached = True
-        reach_now.ever, reach_now.away = True, False
+        reach_now.ever, reach_now.away, reach_now.missed = True, False, 0
         if was_away:
             self._context.bells.ring_all()
 

@@ -192,6 +192,7 @@ class _Sending:
         reach("accepted")
         self._context.uploads.ended(anyio.current_time(), self._epoch, failed=False)
         self._context.refusals.success()
+        self._context.reach.missed = 0
         self._context.accepted_at = self._context.clock.now()
         await self._fire(State.SEALED, Event.ACCEPTED, None, {"remote": remote, "not_before": 0, "failures": 0})
         reach("acceptance-committed")

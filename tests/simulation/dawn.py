@@ -97,14 +97,17 @@ def _has_vanished(night: "Night", batch: Batch, content: bytes) -> bool:
 
 
 _GIVEN_UP = """
-    SELECT path FROM job WHERE id <> ? AND id IN (SELECT job FROM history WHERE event = 'cancel' AND detail = 'cancelled on request')
+    SELECT id, path, digest FROM job
+    WHERE id <> ? AND id IN (SELECT job FROM history WHERE event = 'cancel' AND detail = 'cancelled on request')
 """
 
 
 def _given_up(batch: Batch, job: int, content: bytes) -> bool:
-    """Tell whether somebody ever gave up another recording of this sound; to try its name again may send another one."""
-    names = batch.names(content)
-    return any(path in names for (path,) in batch.rows(_GIVEN_UP, job))
+    """Tell whether somebody gave up another recording of this sound: one that still is, or that has other sound by now."""
+    names, digest = batch.names(content), digest_of(content)
+    return any(
+        path in names and (each in batch.cancelled or now != digest) for each, path, now in batch.rows(_GIVEN_UP, job)
+    )
 
 
 def _inconvertible(batch: Batch, content: bytes) -> bool:
