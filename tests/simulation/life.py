@@ -38,6 +38,7 @@ WHO: ContextVar["Life | None"] = ContextVar("who", default=None)
 AWAITED_SECONDS = 30.0  #: for how long a stopped run awaits the answers of what it has sent
 LEAVING_SECONDS = AWAITED_SECONDS + 10  #: how long it may take to end
 SECOND_SIGNAL = 5.0
+LONG_LIFE = 80  #: recordings; where there are more, lives are no longer than with so many
 STRANDED_SECONDS = 60.0  #: for how long at most a process knows the outage in which it is killed
 DOUBT_SECONDS = 10.0  #: for how long at most a process that is to be killed in doubt knows that an answer was lost
 LONGEST_OUTAGE = 2 * 3600.0
@@ -54,8 +55,9 @@ class End:
 
 def draw_end(chance: Random, recordings: int, *, stops: bool) -> End:
     """Draw an end: early or late, at a named point or at any await."""
-    steps = int(10 ** chance.uniform(1, 2.2 + recordings / 60))
-    choice, points = chance.random(), chance.randrange(1, 100 + 9 * recordings)
+    length = min(recordings, LONG_LIFE)
+    steps = int(10 ** chance.uniform(1, 2.2 + length / 60))
+    choice, points = chance.random(), chance.randrange(1, 100 + 9 * length)
     if stops and choice < 0.3:
         return End("stop" if choice < 0.2 else "stop twice", steps)
     return End("point", points) if choice < 0.65 else End("await", steps)
