@@ -129,6 +129,10 @@ def _slope(samples: deque[tuple[int, int]], at: int, value: int) -> float:
     return max(0.0, (value - first) * 1000 / (at - since)) if at > since else 0.0
 
 
+#: States in which nothing is missing but a deletion.
+CLEARED = (State.STORED, State.FAILING, State.CANCELLING)
+
+
 def why_waiting(counts: Counts, pulse: Pulse | None) -> str:
     """Return the reason why nothing more is being sent, in a few words; nothing when there is none."""
     if pulse is None:
@@ -155,10 +159,12 @@ def _why_not_sent(counts: Counts, pulse: Pulse) -> str:
 def _why_not_over(counts: Counts, pulse: Pulse) -> str:
     if pulse.lingering:
         return "one last look: audio of an upload that failed may still show up at the service"
-    lost = counts.of([State.UNCERTAIN]).jobs
+    lost, cleared = counts.of([State.UNCERTAIN]).jobs, counts.of(CLEARED).jobs
     if lost and lost == counts.unfinished.jobs:
         verb = "was" if lost == 1 else "were"
         return f"{words.count(lost, 'answer')} {verb} lost; looking at the service before sending again"
+    if cleared and cleared == counts.unfinished.jobs:
+        return f"deleting what is left of {words.count(cleared, 'recording')} at the service"
     return ""
 
 

@@ -51,8 +51,8 @@ def command(
     bytes, duration_ms, states (jobs by public name), at_service (pending and stored of ours at most, extras still
     to be deleted, loose: audio of an upload that was cut short may be there), stuck (id, path, where, since), undeleted
     (number of the extras that could not be, since), requests (of retry and cancel, not carried out yet), to_give_up
-    (jobs that somebody has given up while it is not known whether the service has them), failed, skipped and given_up (cancelled only because the same audio
-    was): lists of cause, reason, jobs, examples.
+    (jobs that somebody has given up while it is not known whether the service has them), failed, skipped and given_up
+    (cancelled only because the same audio was): lists of cause, reason, jobs, examples.
     """
     place = locate(out, db, config, shard)
     with open_reader(place.db) as reader:
