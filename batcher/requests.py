@@ -56,7 +56,7 @@ def _retry(ledger: Ledger, job: Job) -> bool:
         return True
     if not accepts(job.state, Event.RETRY):
         return False
-    return jobs.start_over(ledger, job, Event.RETRY, "tried again on request", {"asked": 1})
+    return jobs.start_over(ledger, job, Event.RETRY, "tried again on request", {"cancel_wanted": 0, "asked": 1})
 
 
 def is_to_give_up(job: Job) -> bool:

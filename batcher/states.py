@@ -163,7 +163,6 @@ TRANSITIONS: tuple[tuple[State, Event, State], ...] = (
     (State.FAILED, Event.ADOPTED, State.SUBMITTED),
     (State.FAILED, Event.CHANGED, State.NEW),
     (State.FAILED, Event.RETRY, State.NEW),
-    (State.FAILED, Event.CANCEL, State.CANCELLED),
     (State.CANCELLED, Event.CHANGED, State.NEW),
     (State.CANCELLED, Event.RETRY, State.NEW),
     (State.SKIPPED, Event.CHANGED, State.NEW),

@@ -30,7 +30,7 @@ from batcher.store.reader import Reader, open_reader
 OPEN = [state for state, facts in FACTS.items() if not facts.final]
 #: How long the service is given to let go of what was cancelled; the next run goes on with the rest.
 CLEARING_SECONDS = 60.0
-#: What a job is that is passed over.
+#: What a job is that is passed over; all others have failed.
 _STANDING = {
     State.COMPLETED: "transcribed and to be fetched",
     State.STORED: "fetched already",
@@ -54,10 +54,9 @@ def command(
     other_account: opt.OtherAccount = False,
     **flags: object,
 ) -> None:
-    """Give up jobs that are not finished, or have failed.
+    """Give up jobs that are not finished.
 
-    What is at the service is deleted there as soon as the service lets go of it. A failed job that is given up does not
-    make each later run end as one with failures.
+    What is at the service is deleted there as soon as the service lets go of it.
     """
     place = locate(out, flags.get("db"), config, flags.get("shard"))
     check_table(place)
@@ -96,7 +95,7 @@ def _later(place: Place, meant: Sequence[Job]) -> list[Job]:
 
 def _passed_over(meant: Sequence[Job]) -> list[str]:
     """Tell what the others are that were meant."""
-    found = Counter(_STANDING[job.state] for job in meant if not heeds_cancel(job))
+    found = Counter(_STANDING.get(job.state, "failed already") for job in meant if not heeds_cancel(job))
     return [f"passed over: {', '.join(f'{number:,} {what}' for what, number in found.items())}"] if found else []
 
 

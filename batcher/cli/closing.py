@@ -159,9 +159,7 @@ def next_steps(place: Place, counts: Counts, failed: Sequence[Ended]) -> list[st
     unread = [job for job in failed if job.cause == Cause.SOURCE]
     others = [job for job in failed if job.cause != Cause.SOURCE]
     if unread and not counts.unfinished.jobs:
-        steps.append(
-            f"next: {run_again(place)}   (what could not be read is looked at again; `batcher cancel` gives it up)"
-        )
+        steps.append(f"next: {run_again(place)}   (what could not be read is looked at again)")
     if others:
         steps.append(f"next: {retry_command(place, others)}   ({_retry_note(others)})")
     return steps

@@ -15,7 +15,7 @@ COLUMNS = ", ".join(field.name for field in fields(Job))
 Facts = Mapping[str, object]
 NO_FACTS: Facts = {}
 #: What is set when a job is given up: what it failed for, if it did, was no verdict yet, and nobody asks for it any more.
-GIVE_UP: Facts = {"twin_of": None, "cause": None, "asked": 0, "cancel_wanted": 0}
+GIVE_UP: Facts = {"twin_of": None, "cause": None, "asked": 0}
 
 #: Columns that a transition may set beside the state.
 _FACTS = frozenset(field.name for field in fields(Job)) - {
@@ -212,7 +212,8 @@ def _twins(ledger: Ledger, carrier: int) -> list[Job]:
 def start_over(ledger: Ledger, job: Job, event: Event, detail: str | None = None, facts: Facts = NO_FACTS) -> bool:
     """Send a job back to the start of its life; its content is looked at before anything is sent.
 
-    That somebody wants it cancelled holds on: here only batcher tries again, and what a person gave up has ended.
+    That somebody wants it cancelled holds on where only batcher tries again. It was wanted of what is there no more when
+    the recording has changed.
     """
     fresh: dict[str, object] = {
         "not_before": 0,
@@ -230,6 +231,8 @@ def start_over(ledger: Ledger, job: Job, event: Event, detail: str | None = None
         "absent_at": None,
         "first_attempt": job.attempt + 1,
     }
+    if event is Event.CHANGED:
+        fresh["cancel_wanted"] = 0
     return fire(ledger, job.id, job.state, event, detail, fresh | dict(facts))
 
 

@@ -130,11 +130,19 @@ WHAT_IS_PAID = (
         nights=25,
     ),
     Mutant(
+        "cancels again what was cancelled before it was tried again",
+        "batcher/requests.py",
+        '{"cancel_wanted": 0, "asked": 1}',
+        '{"asked": 1}',
+        kinds=("requests",),
+    ),
+    Mutant(
         "leaves the wish for what is given up",
         "batcher/store/jobs.py",
-        'GIVE_UP: Facts = {"twin_of": None, "cause": None, "asked": 0, ',
-        'GIVE_UP: Facts = {"twin_of": None, "cause": None, ',
-        hunter="tests/test_store_verdicts.py::test_a_wish_that_is_taken_back_sends_nothing",
+        'GIVE_UP: Facts = {"twin_of": None, "cause": None, "asked": 0}',
+        'GIVE_UP: Facts = {"twin_of": None, "cause": None}',
+        kinds=("files", "failures", "requests", "twins"),
+        nights=150,
     ),
     Mutant(
         "does not remember what was sent of a recording that was touched",
@@ -155,9 +163,10 @@ WHAT_IS_PAID = (
     Mutant(
         "cancels a recording that has changed since",
         "batcher/store/jobs.py",
-        '"asked": 0, "cancel_wanted": 0}',
-        '"asked": 0}',
-        hunter="tests/test_store_jobs.py::test_what_is_cancelled_is_sent_when_its_recording_has_changed",
+        '    if event is Event.CHANGED:\n        fresh["cancel_wanted"] = 0\n',
+        "",
+        kinds=("files", "requests"),
+        nights=25,
     ),
     Mutant(
         "gives each name and each touch of an audio a second chance",
