@@ -41,7 +41,6 @@ async def compute_inline(work: Callable[[], T], /) -> T:
     return work()
 
 
-MISSED_CALLS = 8  #: after so many in a row the service counts as away
 COLLECTED = (State.COMPLETED, State.STORED, State.FAILING, State.CANCELLING, State.RENDERING)
 
 
@@ -112,7 +111,7 @@ class Reach:
 
     ever: bool = False
     away: bool = False
-    missed: int = 0  #: calls in a row that did not reach it
+    missed: int = 0  #: uploads in a row that did not get there, since it last answered a listing
     heard: bool = False  #: the latest listing was answered, if only with an error of the service's own
     proven: bool = True  #: it is the account that this batch's recordings were sent to
 
@@ -206,18 +205,11 @@ class Context:
         if error.kind is Kind.STOP:
             self.stop(account_refused(error))
         elif error.kind is Kind.UNREACHABLE:
-            self._missed(error)
+            self.look_now()  # the listing tells whether the service is away or only this call failed
         elif error.kind is Kind.FULL:
             _log.info("refused for quota", said=str(error))
             self.headroom.refused(self.clock.now(), str(error), self.dice.stream("refused").random())
             self.bells.poll.ring()
-
-    def _missed(self, error: ServiceError) -> None:
-        """Have a listing tell whether only this call failed; after several in a row, send nothing before it is answered."""
-        self.reach.missed += 1
-        if self.reach.missed >= MISSED_CALLS and not self.reach.away:
-            self.reach.away, self.last_trouble = True, str(error)
-        self.look_now()
 
     def backoff(self, stream: str, failures: int) -> int:
         """Return when to try again after so many failures, as UTC milliseconds."""

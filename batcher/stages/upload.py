@@ -32,6 +32,9 @@ from batcher.valve import Throttled
 #: Failures that fewer uploads at once may help against.
 THE_LINE = (Kind.UNREACHABLE, Kind.LATER, Kind.UNCERTAIN)
 
+#: After so many in a row that did not get there the next listing is waited for, lest every recording be tried in vain.
+MISSED_UPLOADS = 8
+
 
 class Upload:
     """Claims waiting jobs as long as the account has room, and sends them."""
@@ -88,6 +91,9 @@ class Upload:
         context = self._context
         if not context.reach:
             return "the service does not answer"
+        if context.reach.missed >= MISSED_UPLOADS:
+            context.look_now()
+            return "asking the service whether it answers: uploads do not get there"
         if context.short_of_space:
             return "too little disk space left here"
         if context.headroom.paused(context.clock.now()):
@@ -200,6 +206,8 @@ class _Sending:
     async def _failed(self, error: ServiceError) -> None:
         """Record a failed submission; its kind and the seal decide what it means."""
         context, job = self._context, self._job
+        silent = error.kind in (Kind.UNREACHABLE, Kind.UNCERTAIN)
+        context.reach.missed = context.reach.missed + 1 if silent else 0
         if error.kind in THE_LINE:
             context.uploads.ended(anyio.current_time(), self._epoch, failed=True)
         state = await self._state()
