@@ -55,7 +55,7 @@ bench: $(STAMP) ## what batcher costs and how full it keeps the window, measured
 	$(BIN)/python -m benchmarks.upload --tls --link 250 --case 16x64MB
 
 mutants: $(STAMP) ## break each guard and let the simulated nights find it
-	$(BIN)/python -m tests.mutants $(NAME)
+	$(BIN)/python -m tests.mutants $(if $(NAME),"$(NAME)")
 
 # Whatever is not an answer is told as one line and a failure: silence must not pass for "nothing known".
 audit: $(STAMP) ## known vulnerabilities of the tested versions; needs internet

@@ -141,8 +141,8 @@ WHAT_IS_PAID = (
         "batcher/store/jobs.py",
         'GIVE_UP: Facts = {"twin_of": None, "cause": None, "asked": 0}',
         'GIVE_UP: Facts = {"twin_of": None, "cause": None}',
-        kinds=("files", "failures", "requests", "twins"),
-        nights=150,
+        # Of what is given up nights only rarely make an audio that has a verdict.
+        hunter="tests/test_store_verdicts.py::test_a_wish_that_is_taken_back_sends_nothing",
     ),
     Mutant(
         "does not remember what was sent of a recording that was touched",
@@ -165,8 +165,8 @@ WHAT_IS_PAID = (
         "batcher/store/jobs.py",
         '    if event is Event.CHANGED:\n        fresh["cancel_wanted"] = 0\n',
         "",
-        kinds=("files", "requests"),
-        nights=25,
+        # In nights few are cancelled while it is unknown whether the service has them, and hardly one of these changes.
+        hunter="tests/test_store_jobs.py::test_what_is_cancelled_is_sent_when_its_recording_has_changed",
     ),
     Mutant(
         "gives each name and each touch of an audio a second chance",
