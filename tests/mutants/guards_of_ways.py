@@ -62,6 +62,14 @@ HOW_IT_GOES = (
         nights=25,
     ),
     Mutant(
+        "tries every recording on a service that went away",
+        "batcher/stages/upload.py",
+        "        if context.reach.missed >= MISSED_UPLOADS:\n",
+        "        if False:\n",
+        # A night has it when many uploads fail at once just after a list.
+        hunter="tests/test_engine.py::test_not_every_recording_is_tried_on_a_service_that_went_away",
+    ),
+    Mutant(
         "decides about room on a list of any age",
         "batcher/policy.py",
         "        return self.began is not None and now - self.began <= self.fresh_ms\n",
