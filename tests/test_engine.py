@@ -18,8 +18,8 @@ from batcher.model import Limits
 from batcher.policy import IDENTICAL_REFUSALS
 from batcher.requests import Request
 from batcher.service.simulated import Pace
+from batcher.stages.context import MISSED_CALLS
 from batcher.stages.poll import NEVER_REACHED_SECONDS
-from batcher.stages.upload import MISSED_UPLOADS
 from tests.engine_bed import KNOBS, Bed, Companion, Stubborn
 from tests.simulation.__main__ import memory
 
@@ -143,7 +143,19 @@ def test_not_every_recording_is_tried_on_a_service_that_went_away(folder: Path) 
     bed.trouble = lambda _call: AWAY if went <= anyio.current_time() < HOUR else None
     assert bed.run(upload_concurrency=8) is None
     tried = sum(call is Call.UPLOAD for moment, call in bed.calls if went <= moment < first_minute)
-    assert 0 < tried <= MISSED_UPLOADS + 8
+    assert 0 < tried <= MISSED_CALLS + 8
+    assert bed.wrong() == []
+
+
+def test_not_everything_is_fetched_in_vain_from_a_service_that_went_away(folder: Path) -> None:
+    """It went just after a list had shown that many were completed."""
+    bed = Bed(folder, *range(1_000, 1_150), api="rest")
+    went, first_minute = 9.25, 60.0
+    bed.trouble = lambda _call: AWAY if went <= anyio.current_time() < HOUR else None
+    assert bed.run(collect_concurrency=16) is None
+    collecting = (Call.FETCH, Call.DELETE, Call.DELETE_FILE)
+    tried = sum(call in collecting for moment, call in bed.calls if went <= moment < first_minute)
+    assert 0 < tried <= MISSED_CALLS + 16
     assert bed.wrong() == []
 
 

@@ -1,5 +1,6 @@
 """What every stage works with: the seams, the plan of this run, and the bells between the stages."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
@@ -41,6 +42,7 @@ async def compute_inline(work: Callable[[], T], /) -> T:
     return work()
 
 
+MISSED_CALLS = 8  #: after so many calls in a row that did not get there a stage waits for the next listing
 COLLECTED = (State.COMPLETED, State.STORED, State.FAILING, State.CANCELLING, State.RENDERING)
 
 
@@ -111,12 +113,17 @@ class Reach:
 
     ever: bool = False
     away: bool = False
-    missed: int = 0  #: uploads in a row that did not get there, since it last answered a listing
     heard: bool = False  #: the latest listing was answered, if only with an error of the service's own
     proven: bool = True  #: it is the account that this batch's recordings were sent to
+    #: By stage: calls in a row that did not get there, since a listing was answered.
+    missed: Counter[str] = field(default_factory=Counter)
 
     def __bool__(self) -> bool:
         return self.ever and not self.away and self.proven
+
+    def lost(self, stage: str) -> bool:
+        """Tell whether a stage had better wait for the next listing, lest everything be tried in vain."""
+        return self.missed[stage] >= MISSED_CALLS
 
 
 @dataclass(slots=True)
@@ -200,8 +207,14 @@ class Context:
         self.stop_reason = self.stop_reason or reason
         self.stopping.set()
 
-    def service_failed(self, error: ServiceError) -> None:
-        """Take note of what a failed call says about the service as a whole."""
+    def service_answered(self, stage: str) -> None:
+        """Take note that a call of a stage got there."""
+        self.reach.missed[stage] = 0
+
+    def service_failed(self, error: ServiceError, stage: str = "") -> None:
+        """Take note of what a failed call, of some stage, says about the service as a whole."""
+        silent = error.kind in (Kind.UNREACHABLE, Kind.UNCERTAIN)
+        self.reach.missed[stage] = self.reach.missed[stage] + 1 if silent else 0
         if error.kind is Kind.STOP:
             self.stop(account_refused(error))
         elif error.kind is Kind.UNREACHABLE:

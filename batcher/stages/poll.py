@@ -123,10 +123,11 @@ class Poll:
 
     def _answered(self) -> None:
         reach_now = self._context.reach
-        was_away = not reach_now
+        was_away = not reach_now or any(map(reach_now.lost, reach_now.missed))
         self._failures = 0
         self._reached = True
-        reach_now.ever, reach_now.away, reach_now.missed = True, False, 0
+        reach_now.ever, reach_now.away = True, False
+        reach_now.missed.clear()
         if was_away:
             self._context.bells.ring_all()
 

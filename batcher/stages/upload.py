@@ -32,9 +32,6 @@ from batcher.valve import Throttled
 #: Failures that fewer uploads at once may help against.
 THE_LINE = (Kind.UNREACHABLE, Kind.LATER, Kind.UNCERTAIN)
 
-#: After so many in a row that did not get there the next listing is waited for, lest every recording be tried in vain.
-MISSED_UPLOADS = 8
-
 
 class Upload:
     """Claims waiting jobs as long as the account has room, and sends them."""
@@ -91,7 +88,7 @@ class Upload:
         context = self._context
         if not context.reach:
             return "the service does not answer"
-        if context.reach.missed >= MISSED_UPLOADS:
+        if context.reach.lost(self.name):
             context.look_now()
             return "asking the service whether it answers: uploads do not get there"
         if context.short_of_space:
@@ -198,7 +195,7 @@ class _Sending:
         reach("accepted")
         self._context.uploads.ended(anyio.current_time(), self._epoch, failed=False)
         self._context.refusals.success()
-        self._context.reach.missed = 0
+        self._context.service_answered(Upload.name)
         self._context.accepted_at = self._context.clock.now()
         await self._fire(State.SEALED, Event.ACCEPTED, None, {"remote": remote, "not_before": 0, "failures": 0})
         reach("acceptance-committed")
@@ -206,8 +203,6 @@ class _Sending:
     async def _failed(self, error: ServiceError) -> None:
         """Record a failed submission; its kind and the seal decide what it means."""
         context, job = self._context, self._job
-        silent = error.kind in (Kind.UNREACHABLE, Kind.UNCERTAIN)
-        context.reach.missed = context.reach.missed + 1 if silent else 0
         if error.kind in THE_LINE:
             context.uploads.ended(anyio.current_time(), self._epoch, failed=True)
         state = await self._state()
@@ -220,7 +215,7 @@ class _Sending:
         if event is Event.REJECTED:
             facts["cause"] = Cause.REFUSED if error.kind is Kind.HOPELESS else Cause.SERVICE
         await self._fire(state, event, str(error), facts)
-        context.service_failed(error)
+        context.service_failed(error, Upload.name)
         if error.kind is Kind.HOPELESS and context.refusals.refused(str(error)):
             context.stop(_same_refusal_for_all(error))
 

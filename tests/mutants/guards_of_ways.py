@@ -64,10 +64,17 @@ HOW_IT_GOES = (
     Mutant(
         "tries every recording on a service that went away",
         "batcher/stages/upload.py",
-        "        if context.reach.missed >= MISSED_UPLOADS:\n",
+        "        if context.reach.lost(self.name):\n",
         "        if False:\n",
         # A night has it when many uploads fail at once just after a list.
         hunter="tests/test_engine.py::test_not_every_recording_is_tried_on_a_service_that_went_away",
+    ),
+    Mutant(
+        "fetches everything in vain from a service that went away",
+        "batcher/stages/collect.py",
+        "        lost = context.reach.lost(self.name)\n",
+        "        lost = False\n",
+        hunter="tests/test_engine.py::test_not_everything_is_fetched_in_vain_from_a_service_that_went_away",
     ),
     Mutant(
         "decides about room on a list of any age",

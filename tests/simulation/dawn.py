@@ -82,7 +82,7 @@ def _explained(night: "Night", batch: Batch, row: Row, content: bytes) -> bool:
             failing
             or _inconvertible(batch, content)
             or _cut_short(night, batch, content)
-            or _tried_often(batch, job)
+            or _tried_often(batch, content)
             or ("file_not_found" in reason and _has_vanished(night, batch, content))
         )
     return state == (State.SKIPPED if unsuitable else State.DONE) and (state != State.DONE or not failing)
@@ -97,17 +97,18 @@ def _has_vanished(night: "Night", batch: Batch, content: bytes) -> bool:
 
 
 _GIVEN_UP = """
-    SELECT id, path, digest FROM job
+    SELECT path FROM job
     WHERE id <> ? AND id IN (SELECT job FROM history WHERE event = 'cancel' AND detail = 'cancelled on request')
 """
 
 
 def _given_up(batch: Batch, job: int, content: bytes) -> bool:
-    """Tell whether somebody gave up another recording of this sound: one that still is, or that has other sound by now."""
-    names, digest = batch.names(content), digest_of(content)
-    return any(
-        path in names and (each in batch.cancelled or now != digest) for each, path, now in batch.rows(_GIVEN_UP, job)
-    )
+    """Tell whether somebody ever gave up another recording of this sound; one that was tried again may have failed since.
+
+    Where that brought a transcript no name of the sound may have ended so, see `_PARDONED`.
+    """
+    names = batch.names(content)
+    return any(path in names for (path,) in batch.rows(_GIVEN_UP, job))
 
 
 def _inconvertible(batch: Batch, content: bytes) -> bool:
@@ -125,13 +126,12 @@ def _cut_short(night: "Night", batch: Batch, content: bytes) -> bool:
     )
 
 
-def _tried_often(batch: Batch, job: int) -> bool:
-    """Tell whether a job, or the one that it shared its fate with, was given up after many tries."""
-    sql = """SELECT max(n) FROM (SELECT count(*) AS n FROM history JOIN job ON job.id = history.job
-             WHERE job.digest IS (SELECT digest FROM job WHERE id = ?)
-             AND event IN ('postponed', 'answer_lost', 'rejected', 'source_changed') GROUP BY job)"""
-    ((tries,),) = batch.rows(sql, job)
-    return isinstance(tries, int) and tries >= TRIES
+def _tried_often(batch: Batch, content: bytes) -> bool:
+    """Tell whether a recording of this sound, whatever lies under its name by now, was tried many times."""
+    sql = """SELECT path, count(*) FROM history JOIN job ON job.id = history.job
+             WHERE event IN ('postponed', 'answer_lost', 'rejected', 'source_changed') GROUP BY job"""
+    names = batch.names(content)
+    return any(path in names and isinstance(tries, int) and tries >= TRIES for path, tries in batch.rows(sql))
 
 
 def _check_output(night: "Night", batch: Batch, output: str, content: bytes) -> None:

@@ -305,6 +305,8 @@ def _gap(night: "Night", chance: Random) -> Iterator[float]:
         if item is None:
             continue
         yield from _hide(night, item)
+        if item not in (night.account.jobs if isinstance(night.account, RestAccount) else night.account.files):
+            continue  # it was given up meanwhile
         if item.ended is None:
             night.account.finish(item.id)
         night.ambush = partial(_strike_when_completed, reference=item.reference)

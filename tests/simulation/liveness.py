@@ -24,6 +24,7 @@ UNUSED_LOOKS = 5
 #: How long nothing at all may be sent though the service has room. A share that was cut by refusals is held for 16
 #: minutes at most.
 IDLE_SECONDS = 25 * 60.0
+LISTS_FAIL_SECONDS = 5 * 60.0  #: where no list was answered for so long, they fail: with many pages and much loss
 #: How long after a refusal less may be sent than there is room for: it is held, twice as long after each one that follows,
 #: and comes back; and until its answer is there.
 HELD_SECONDS, LONGEST_HELD_SECONDS, RECOVERS_SECONDS, ANSWER_SECONDS = 30.0, 16 * 60.0, 600.0, 180.0
@@ -90,6 +91,8 @@ class Watch:
         catching_up = (
             "sluggish" in self._night.story.kinds and batch.claimed_at > self._night.world.read() - LOOK_SECONDS
         )
+        if context.reach.lost("upload") and batch.claimed_at > self._night.world.read() - LOOK_SECONDS:
+            catching_up = True  # uploads get nowhere: a few are tried after each list
         if recovers or catching_up or not self._fits(batch, headroom.room(now)):
             self._unused.pop(life, None)
             return
@@ -101,7 +104,8 @@ class Watch:
     def _look_for_idle(self, batch: Batch, life: Life, context: Context) -> None:
         """Notice an engine that sends nothing for long, whatever it thinks of the room that there is."""
         now = self._night.world.read()
-        if not (self._may_hold_more(batch, context) and self._room(context) and self._fits(batch, _ANY)):
+        answered = now - batch.looked <= LISTS_FAIL_SECONDS  # without a list nothing may be sent
+        if not (answered and self._may_hold_more(batch, context) and self._room(context) and self._fits(batch, _ANY)):
             self._since.pop(life, None)
             return
         since = max(self._since.setdefault(life, now), batch.claimed_at)

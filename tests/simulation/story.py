@@ -112,6 +112,10 @@ def _fitted(story: Story, chance: Random) -> Story:
         limits = replace(story.limits, pending=max(8, story.limits.pending), stored=max(16, story.limits.stored))
         kinds = tuple(kind for kind in story.kinds if kind not in CROWDING)
         story = replace(story, second=0, limits=limits, kinds=kinds)
+    if (
+        "overdue" in story.kinds
+    ):  # what shows up after the end of one batch may take the last place from another for good
+        story = replace(story, second=0)
     if "plain" in story.kinds:
         story = replace(story, kinds=("plain", *(kind for kind in story.kinds if kind in HARMLESS)), ends=0)
     if "narrow" in story.kinds:
