@@ -159,6 +159,23 @@ def test_not_everything_is_fetched_in_vain_from_a_service_that_went_away(folder:
     assert bed.wrong() == []
 
 
+def test_what_could_not_be_fetched_for_a_while_is_fetched_though_lists_fail(folder: Path) -> None:
+    """A list that fails with an error of the service's own tells that it is there."""
+    bed = Bed(folder, *range(1_000, 1_060))
+
+    def trouble(call: Call) -> Fault | None:
+        moment = anyio.current_time()
+        if call is Call.SURVEY and 8 <= moment < HOUR:
+            return Fault(Trouble.REFUSED, "INTERNAL")
+        return AWAY if call is Call.FETCH and moment < 120 else None
+
+    bed.trouble = trouble
+    done: list[object] = []
+    assert bed.run(at(600, lambda: done.extend(bed.rows("SELECT count(*) FROM job WHERE state = 'completed'")))) is None
+    assert done == [(0,)]
+    assert bed.wrong() == []
+
+
 def test_twenty_identical_refusals_stop_the_batch(folder: Path) -> None:
     """A wrong model does not fail ten thousand recordings; with the model mended the rest goes through."""
     bed = Bed(folder, *range(1_000, 1_080), knobs=Knobs(models=frozenset({"another"})))

@@ -123,13 +123,21 @@ class Poll:
 
     def _answered(self) -> None:
         reach_now = self._context.reach
-        was_away = not reach_now or any(map(reach_now.lost, reach_now.missed))
+        was_away = not reach_now
         self._failures = 0
         self._reached = True
         reach_now.ever, reach_now.away = True, False
-        reach_now.missed.clear()
+        self._try_again()
         if was_away:
             self._context.bells.ring_all()
+
+    def _try_again(self) -> None:
+        """Let stages go on whose calls got nowhere: the service is there."""
+        context = self._context
+        waited = [stage for stage in context.reach.missed if context.reach.lost(stage)]
+        context.reach.missed.clear()
+        if waited:
+            context.bells.ring_all()
 
     def _unanswered(self, error: ServiceError) -> None:
         """Take note of a listing that failed: it tells nothing about any job."""
@@ -138,6 +146,8 @@ class Poll:
         self._context.service_failed(error)
         self._context.reach.away = error.kind is Kind.UNREACHABLE
         self._context.reach.heard = error.answered
+        if not self._context.reach.away:
+            self._try_again()
         waited = anyio.current_time() - self._started
         self._reached = self._reached or error.answered
         if not self._reached and error.kind is not Kind.STOP and waited >= NEVER_REACHED_SECONDS:
