@@ -165,14 +165,14 @@ def test_what_could_not_be_fetched_for_a_while_is_fetched_though_lists_fail(fold
 
     def trouble(call: Call) -> Fault | None:
         moment = anyio.current_time()
-        if call is Call.SURVEY and 8 <= moment < HOUR:
+        if call is Call.SURVEY and 12 <= moment < HOUR:
             return Fault(Trouble.REFUSED, "INTERNAL")
         return AWAY if call is Call.FETCH and moment < 120 else None
 
     bed.trouble = trouble
-    done: list[object] = []
-    assert bed.run(at(600, lambda: done.extend(bed.rows("SELECT count(*) FROM job WHERE state = 'completed'")))) is None
-    assert done == [(0,)]
+    seen: list[object] = []
+    assert bed.run(*(at(moment, lambda: seen.append(bed.states())) for moment in (100, 900))) is None
+    assert seen == [{"completed": 60}, {"done": 60}]
     assert bed.wrong() == []
 
 
