@@ -137,7 +137,11 @@ def test_the_upload_rate_is_that_of_the_latest_seconds() -> None:
         (counts(submitted=5), {"lacking": "pending"}, ""),
         (counts(), {"scanned": False}, "looking through the inputs"),
         (counts(uncertain=2, done=1), {}, "2 answers were lost; looking at the service before sending again"),
-        (counts(stored=2, failing=1, done=1), {}, "deleting what is left of 3 recordings at the service"),
+        (
+            counts(stored=2, failing=1, done=1),
+            {},
+            "writing outputs, and deleting what is left of 3 recordings at the service",
+        ),
         (counts(stored=2, submitted=1), {}, ""),
         (
             counts(done=2),

@@ -129,8 +129,8 @@ def _slope(samples: deque[tuple[int, int]], at: int, value: int) -> float:
     return max(0.0, (value - first) * 1000 / (at - since)) if at > since else 0.0
 
 
-#: States in which nothing is missing but a deletion.
-CLEARED = (State.STORED, State.FAILING, State.CANCELLING)
+#: States in which nothing is missing but outputs and deletions.
+TO_CLEAR = (State.STORED, State.FAILING, State.CANCELLING)
 
 
 def why_waiting(counts: Counts, pulse: Pulse | None) -> str:
@@ -159,12 +159,12 @@ def _why_not_sent(counts: Counts, pulse: Pulse) -> str:
 def _why_not_over(counts: Counts, pulse: Pulse) -> str:
     if pulse.lingering:
         return "one last look: audio of an upload that failed may still show up at the service"
-    lost, cleared = counts.of([State.UNCERTAIN]).jobs, counts.of(CLEARED).jobs
+    lost, ending = counts.of([State.UNCERTAIN]).jobs, counts.of(TO_CLEAR).jobs
     if lost and lost == counts.unfinished.jobs:
         verb = "was" if lost == 1 else "were"
         return f"{words.count(lost, 'answer')} {verb} lost; looking at the service before sending again"
-    if cleared and cleared == counts.unfinished.jobs:
-        return f"deleting what is left of {words.count(cleared, 'recording')} at the service"
+    if ending and ending == counts.unfinished.jobs:
+        return f"writing outputs, and deleting what is left of {words.count(ending, 'recording')} at the service"
     return ""
 
 

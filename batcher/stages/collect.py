@@ -80,7 +80,7 @@ class Collect:
         assert job.remote is not None
         context = self._context
         transcript = await context.service.fetch(job.remote)
-        context.service_answered(self.name)
+        context.call_succeeded(self.name)
         reach("fetched")
         body = await self._make(transcript, partial(pack, transcript))
 
@@ -151,7 +151,7 @@ class Collect:
     async def _delete(self, job: Job) -> None:
         if job.remote is not None:
             await self._context.service.delete(job.remote)
-            self._context.service_answered(self.name)
+            self._context.call_succeeded(self.name)
             reach("deleted")
 
     async def _service_failed(self, job: Job, error: ServiceError) -> None:
@@ -160,7 +160,7 @@ class Collect:
         However a fetch fails, its object is not deleted for it: the transcript there is paid for.
         """
         context = self._context
-        context.service_failed(error, self.name)
+        context.call_failed(self.name, error)
         fetching = job.state is State.COMPLETED
         if fetching and error.kind is Kind.NOT_READY:
             facts = {"not_before": context.backoff("collect", job.failures + 1), "failures": job.failures + 1}
@@ -173,10 +173,10 @@ class Collect:
         try:
             await context.service.delete(remote)
         except ServiceError as error:
-            context.service_failed(error, self.name)
+            context.call_failed(self.name, error)
             await self._defer_extra(remote, failures)
         else:
-            context.service_answered(self.name)
+            context.call_succeeded(self.name)
             reach("extra-deleted")
             await context.table.transact(partial(survey.drop_extra, remote=remote))
             context.bells.poll.ring()

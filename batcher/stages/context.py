@@ -207,14 +207,18 @@ class Context:
         self.stop_reason = self.stop_reason or reason
         self.stopping.set()
 
-    def service_answered(self, stage: str) -> None:
+    def call_succeeded(self, stage: str) -> None:
         """Take note that a call of a stage got there."""
         self.reach.missed[stage] = 0
 
-    def service_failed(self, error: ServiceError, stage: str = "") -> None:
-        """Take note of what a failed call, of some stage, says about the service as a whole."""
+    def call_failed(self, stage: str, error: ServiceError) -> None:
+        """Take note of a failed call of a stage, and of what it says about the service as a whole."""
         silent = error.kind in (Kind.UNREACHABLE, Kind.UNCERTAIN)
         self.reach.missed[stage] = self.reach.missed[stage] + 1 if silent else 0
+        self.service_failed(error)
+
+    def service_failed(self, error: ServiceError) -> None:
+        """Take note of what a failed call says about the service as a whole."""
         if error.kind is Kind.STOP:
             self.stop(account_refused(error))
         elif error.kind is Kind.UNREACHABLE:

@@ -133,11 +133,11 @@ class Poll:
 
     def _try_again(self) -> None:
         """Let stages go on whose calls got nowhere: the service is there."""
-        context = self._context
-        waited = [stage for stage in context.reach.missed if context.reach.lost(stage)]
-        context.reach.missed.clear()
-        if waited:
-            context.bells.ring_all()
+        reach_now = self._context.reach
+        waiting = any(map(reach_now.lost, reach_now.missed))
+        reach_now.missed.clear()
+        if waiting:
+            self._context.bells.ring_all()
 
     def _unanswered(self, error: ServiceError) -> None:
         """Take note of a listing that failed: it tells nothing about any job."""

@@ -195,7 +195,7 @@ class _Sending:
         reach("accepted")
         self._context.uploads.ended(anyio.current_time(), self._epoch, failed=False)
         self._context.refusals.success()
-        self._context.service_answered(Upload.name)
+        self._context.call_succeeded(Upload.name)
         self._context.accepted_at = self._context.clock.now()
         await self._fire(State.SEALED, Event.ACCEPTED, None, {"remote": remote, "not_before": 0, "failures": 0})
         reach("acceptance-committed")
@@ -215,7 +215,7 @@ class _Sending:
         if event is Event.REJECTED:
             facts["cause"] = Cause.REFUSED if error.kind is Kind.HOPELESS else Cause.SERVICE
         await self._fire(state, event, str(error), facts)
-        context.service_failed(error, Upload.name)
+        context.call_failed(Upload.name, error)
         if error.kind is Kind.HOPELESS and context.refusals.refused(str(error)):
             context.stop(_same_refusal_for_all(error))
 

@@ -65,6 +65,9 @@ REST_SHARE = 0.4  #: of the nights
 SHARED = 0.2  #: of the nights two batchers share the account
 
 
+FEW = 20  #: places; so many may be filled by what shows up too late
+
+
 @dataclass(frozen=True, slots=True)
 class Story:
     """One night. Everything else about it is drawn from the seed, each thing from a stream of its own."""
@@ -112,10 +115,8 @@ def _fitted(story: Story, chance: Random) -> Story:
         limits = replace(story.limits, pending=max(8, story.limits.pending), stored=max(16, story.limits.stored))
         kinds = tuple(kind for kind in story.kinds if kind not in CROWDING)
         story = replace(story, second=0, limits=limits, kinds=kinds)
-    if (
-        "overdue" in story.kinds
-    ):  # what shows up after the end of one batch may take the last place from another for good
-        story = replace(story, second=0)
+    if "overdue" in story.kinds and min(story.limits.pending, story.limits.files or FEW) < FEW:
+        story = replace(story, second=0)  # what shows up after the end of one batch would take another's last place
     if "plain" in story.kinds:
         story = replace(story, kinds=("plain", *(kind for kind in story.kinds if kind in HARMLESS)), ends=0)
     if "narrow" in story.kinds:
