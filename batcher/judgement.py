@@ -125,9 +125,9 @@ def _judge_held(scene: Scene, job: Job, listed: list[RemoteObject], judgement: J
         kept = mine[:1] or earlier
         judgement.extras += [r for r in listed if r not in kept and not _may_be_needed(job, r)]
     if mine and job.state in (State.UNCERTAIN, State.SUBMITTED, State.COMPLETED):
-        _judge_present(scene, job, mine[0], judgement)
+        _judge_present(scene, job, mine[0], listed, judgement)
     elif not mine and job.state in (State.UNCERTAIN, State.SUBMITTED, State.COMPLETED):
-        _judge_missing(scene, job, earlier, judgement)
+        _judge_missing(scene, job, earlier, listed, judgement)
 
 
 def _earlier(scene: Scene, job: Job, listed: list[RemoteObject]) -> list[RemoteObject]:
@@ -212,11 +212,15 @@ def _judge_orphan(job: Job, judgement: Judgement) -> None:
     judgement.findings.append(Finding(job, event, f"batcher ended {when}"))
 
 
-def _judge_present(scene: Scene, job: Job, remote: RemoteObject, judgement: Judgement) -> None:
+def _judge_present(
+    scene: Scene, job: Job, remote: RemoteObject, listed: list[RemoteObject], judgement: Judgement
+) -> None:
     if job.absent_at is not None and job.state is not State.UNCERTAIN:
         judgement.seen_again.append(job)
     if job.state is State.UNCERTAIN:
         judgement.findings.append(_adoption(scene, job, remote))
+        if not _is_of(job, remote):
+            _forsake(scene, job, listed, judgement)
     elif remote.status is RemoteStatus.FAILED:
         detail = remote.error or "the service gave no reason"
         remedy = None if remote.remedy is Remedy.NONE else remote.remedy
@@ -228,7 +232,20 @@ def _judge_present(scene: Scene, job: Job, remote: RemoteObject, judgement: Judg
         judgement.news.append((job, remote.status))
 
 
-def _judge_missing(scene: Scene, job: Job, earlier: list[RemoteObject], judgement: Judgement) -> None:
+def _forsake(scene: Scene, job: Job, listed: list[RemoteObject], judgement: Judgement) -> None:
+    """Count what the present attempt has left for itself, now that an earlier one is the job's; bare audio is deleted.
+
+    At once, because later looks need not show bare audio, and the job may be over before one does.
+    """
+    for remote in listed:
+        if _is_of(job, remote):
+            _count_foreign(judgement, remote)
+            judgement.extras += [remote] if _is_bare(remote) and job.since < scene.began else []
+
+
+def _judge_missing(
+    scene: Scene, job: Job, earlier: list[RemoteObject], listed: list[RemoteObject], judgement: Judgement
+) -> None:
     """Collect the proof that a job is not at the service (see `Settle`); then it takes what an earlier attempt made."""
     earliest = job.since + scene.settle.wait_ms
     if not scene.survey.complete or scene.began < earliest:
@@ -238,7 +255,7 @@ def _judge_missing(scene: Scene, job: Job, earlier: list[RemoteObject], judgemen
     elif scene.began < job.absent_at + scene.settle.apart_ms:
         return
     elif earlier:
-        _judge_present(scene, job, earlier[0], judgement)
+        _judge_present(scene, job, earlier[0], listed, judgement)
     else:
         judgement.findings.append(_proven_absent(scene, job))
 

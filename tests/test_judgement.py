@@ -289,6 +289,17 @@ def test_of_two_attempts_of_one_job_one_that_is_good_counts(
     assert {extra.id for extra in judgement.extras} == {"mine", "late"} - {taken}
 
 
+def test_bare_audio_of_the_present_attempt_is_in_the_way_once_an_earlier_one_is_adopted() -> None:
+    """It was counted as the job's. Later looks need not show it, and the job may be over before one does."""
+    late = listed(COMPLETED, "late", reference=reference(attempt=1), files=0)
+    bare = listed(RemoteStatus.UPLOADED, files=1, bytes=1000)
+    job = a_job(State.UNCERTAIN, absent_at=LATE)
+    judgement = look(job, late, bare, began=LATE + SETTLE.apart_ms, sealed=True)
+    assert events(judgement) == [Event.ADOPTED]
+    assert judgement.extras == [bare]
+    assert judgement.foreign == Load(pending=0, stored=1, files=1, bytes=1000)
+
+
 @pytest.mark.parametrize("absent_at", [None, LATE])
 def test_what_an_earlier_attempt_made_waits_while_the_present_one_may_arrive(absent_at: int | None) -> None:
     """It is kept, and takes room of its own; the job keeps its place for the one that may come."""

@@ -262,6 +262,14 @@ WHAT_LISTS_PROVE = (
         hunter="tests/test_store_survey.py::test_what_is_to_be_deleted_is_adopted_by_nobody",
     ),
     Mutant(
+        "leaves a later attempt's audio to itself when an earlier one is adopted",
+        "batcher/judgement.py",
+        "        if not _is_of(job, remote):\n            _forsake(scene, job, listed, judgement)\n",
+        "",
+        hunter="tests/test_judgement.py::"  # one night in thousands
+        "test_bare_audio_of_the_present_attempt_is_in_the_way_once_an_earlier_one_is_adopted",
+    ),
+    Mutant(
         "adopts what was made of what the recording was before",
         "batcher/judgement.py",
         "    return reference.attempt >= job.first_attempt and (",
