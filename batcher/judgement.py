@@ -133,9 +133,9 @@ def _judge_held(scene: Scene, job: Job, listed: list[RemoteObject], judgement: J
 def _earlier(scene: Scene, job: Job, listed: list[RemoteObject]) -> list[RemoteObject]:
     """Return what an earlier attempt has made of this very recording, though a list had proven that it did not.
 
-    It may be paid for, also where the service has failed it; with it the job is not sent once more. But it waits until the
-    present attempt is there or proven absent: one that may still arrive keeps its place, and would be left behind by a
-    batch that ended without it.
+    It may be paid for, also where the service has failed it; with it the job is not sent once more. But it waits until
+    the present attempt is there or proven absent: one that may still arrive keeps its place, and would be left behind
+    by a batch that ended without it.
     """
     usable = (r for r in listed if not _is_bare(r) and not _is_of(job, r) and _is_made_of_it(scene, job, r))
     return sorted(usable, key=lambda remote: _worth(job, remote))[:1]
@@ -319,7 +319,7 @@ def _adoptable(scene: Scene, job: Job, remote: RemoteObject) -> bool:
 
 
 def _is_of_this_content(job: Job, reference: Reference) -> bool:
-    """Tell whether an attempt was made of what the job is about now, by its size and time or because it was read again."""
+    """Tell whether an attempt was made of what the job is about now, by size and time, or because it was read again."""
     mark = fingerprint(job.path, job.size, job.mtime_ns, job.options)
     touched = job.earlier is not None and job.earlier == job.digest and str(reference) == job.reference
     return reference.attempt >= job.first_attempt and (reference.fingerprint == mark or touched)

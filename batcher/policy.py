@@ -105,10 +105,10 @@ class Headroom:
     """How much of the account's limits is ours to fill, as far as the latest listing tells.
 
     The reserve for other clients is zero until they are seen, then twice their largest recent growth beyond what the
-    latest listings showed: who only comes and goes does not grow. A refusal for quota tells that the account holds less than it should, for instance because of
-    what lists do not show (other projects of the organisation): nothing is sent for a moment, our share is halved,
-    and then it is at most what the next listing shows pending. It stays so for a while, longer each time that it
-    proves too much, and then comes back within ten minutes.
+    latest listings showed: who only comes and goes does not grow. A refusal for quota tells that the account holds less
+    than it should, for instance because of what lists do not show (other projects of the organisation): nothing is sent
+    for a moment, our share is halved, and then it is at most what the next listing shows pending. It stays so for a
+    while, longer each time that it proves too much, and then comes back within ten minutes.
 
     One of several shards keeps no reserve: the others are the other shards, and each keeps to its part.
     """

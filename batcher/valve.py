@@ -41,7 +41,8 @@ class Valve:
     async def take(self, wanted: int) -> int:
         """Wait until some of so many bytes may pass, and return how many.
 
-        With a low limit that is little at a time: no upload waits so long for its next turn that it seems to stand still.
+        With a low limit that is little at a time: no upload waits so long for its next turn that it seems to stand
+        still.
         """
         count = wanted if self.rate is None else await self._in_turn(wanted)
         self._passed(count)

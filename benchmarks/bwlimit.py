@@ -1,7 +1,7 @@
 """The limit of bandwidth over real sockets: how exactly it is kept, and that surveys do not wait for it.
 
-Every case runs in a fresh process (`benchmarks.throttled`) against a server of its own (`benchmarks.rest_sink`). The case
-``off`` is the same uploads without a limit, for comparison.
+Every case runs in a fresh process (`benchmarks.throttled`) against a server of its own (`benchmarks.rest_sink`). The
+case ``off`` is the same uploads without a limit, for comparison.
 """
 
 import os

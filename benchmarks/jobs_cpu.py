@@ -1,9 +1,9 @@
 """What a job costs batcher in processor time, the start left out: a long run less a short one.
 
 Everything is on: the table with its history, transcripts, txt and json. No limit binds, and a job is over as soon as
-somebody looks. Beside it, the same way to the service without anything around it: what the libraries of the wire cost. The
-same once more with the least around it that keeps the promises of a job: what Python costs for them. And, over REST, the
-official client under a semaphore, which keeps nothing.
+somebody looks. Beside it, the same way to the service without anything around it: what the libraries of the wire cost.
+The same once more with the least around it that keeps the promises of a job: what Python costs for them. And, over
+REST, the official client under a semaphore, which keeps nothing.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""A table of a million: looking through the recordings, going on after a stop, and what a job costs beside all the others.
+"""A table of a million: the scan, going on after a stop, and what a job costs beside all the others.
 
 The recordings are as long as they say and have no content (holes in the file system); nobody reads those that are
 done. All but a hundredth are done: their rows, transcripts, histories and outputs are there, made without the service.

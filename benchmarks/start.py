@@ -50,7 +50,7 @@ CASES = list(_commands(""))
 
 
 async def _times(commands: Mapping[str, list[str]], turns: int) -> dict[str, list[tuple[float, float]]]:
-    """Run every command in turn, again and again; return seconds and processor seconds. The first turn does not count."""
+    """Run every command in turn, again and again; return seconds and processor seconds. The first turn is left out."""
     taken: dict[str, list[tuple[float, float]]] = {name: [] for name in commands}
     for _turn in range(turns + 1):
         for name, command in commands.items():

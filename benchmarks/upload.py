@@ -1,7 +1,7 @@
 """Uploads: what half a gigabyte costs, and whether it holds anything up; beside a bare client of the same API.
 
-Every run is a fresh process (`benchmarks.uploading`, `benchmarks.bare_grpc`, `benchmarks.bare_rest`) against a server of
-its own (`benchmarks.grpc_sink`, `benchmarks.rest_sink`). Batcher and the bare client take turns.
+Every run is a fresh process (`benchmarks.uploading`, `benchmarks.bare_grpc`, `benchmarks.bare_rest`) against a server
+of its own (`benchmarks.grpc_sink`, `benchmarks.rest_sink`). Batcher and the bare client take turns.
 """
 
 import math

@@ -1,9 +1,9 @@
 """How full the window stays: `batcher run` against an emulator, both over sockets, each in a process of its own.
 
-A case reads ``grpc:1000x2.2s``: the API, the jobs, how long each takes at the service. ``mixed`` instead of a time is 1 to
-60 s with a heavy tail; ``/20`` after a time is an account whose bytes hold 20 of the recordings; ``@200`` is the pace of
-REST, in requests a minute and bucket, for both sides; ``,longest`` sends the longest first; ``*10`` is an account with ten
-times the usual limits.
+A case reads ``grpc:1000x2.2s``: the API, the jobs, how long each takes at the service. ``mixed`` instead of a time is 1
+to 60 s with a heavy tail; ``/20`` after a time is an account whose bytes hold 20 of the recordings; ``@200`` is the
+pace of REST, in requests a minute and bucket, for both sides; ``,longest`` sends the longest first; ``*10`` is an
+account with ten times the usual limits.
 """
 
 import heapq

@@ -52,7 +52,7 @@ class Script:
 
 
 class Bridge:
-    """A wire to whatever answers httpx's calls. An error of httpx becomes one of aiohttp, whose wire this stands for."""
+    """A wire to whatever answers httpx's calls. An error of httpx becomes aiohttp's, whose wire this stands for."""
 
     def __init__(self, transport: httpx.AsyncBaseTransport) -> None:
         self.transport = transport

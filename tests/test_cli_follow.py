@@ -60,7 +60,7 @@ def test_changed_limits_are_taken_over_once(change: Change, listening: Listening
 
 
 def test_another_api_in_the_file_changes_no_limit_of_the_run_that_works(change: Change, listening: Listening) -> None:
-    """It counts from the next run on: this one goes on to send through the API it began with, within that one's limits."""
+    """It counts from the next run on: this one goes on through the API it began with, within that one's limits."""
     change('api = "grpc"\n')
     assert (listening.limits, listening.notes) == ([], [])
     change('api = "grpc"\nmax_files = 12\n')

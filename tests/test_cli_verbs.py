@@ -88,7 +88,7 @@ def test_status_says_how_the_batch_stands_and_what_to_type(call: Call, out: Path
 
 
 def test_status_tells_of_what_cannot_be_deleted(call: Call, out: Path) -> None:
-    """A leftover that was tried, and how long it is there; and of a stuck recording only what cancelling would change."""
+    """A leftover that was tried and how long it is there, and of a stuck recording what cancelling would change."""
     place = place_of(out, None)
     with written(place.db, out.parent / "in") as hand:
         for number in (1, 2):

@@ -1,4 +1,4 @@
-"""The REST face keeps to its own OpenAPI description: schemathesis sends what fits the description and what does not."""
+"""The REST face keeps to its own OpenAPI description: schemathesis sends what fits it and what does not."""
 
 import subprocess
 import sys

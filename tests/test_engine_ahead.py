@@ -240,7 +240,7 @@ def test_a_stop_waits_for_nothing_that_is_open_ahead(moment: float, folder: Path
 
 @pytest.mark.parametrize("moment", [2.05, 4.25, 4.85, 5.75, 6.35])
 def test_a_stop_closes_nothing_that_is_still_read(moment: float, folder: Path) -> None:
-    """An upload that is ended between two chunks ends before its recording does, and no recording is called unreadable."""
+    """An upload that ends between two chunks ends before its recording does, and no recording is called unreadable."""
     bed, drive = bed_on(folder, 0.1, 40, 500, drive=SlowDrive, size=5 * CHUNK_BYTES)
 
     async def stop(engine: Engine) -> None:

@@ -78,7 +78,7 @@ class Place(str):  # noqa: SLOT000 - of a str, typed slots are not to be had
 
 
 class Guarded(Bed):
-    """A batch whose service looks into the table whenever a transcript is deleted, and whose end is judged as a whole."""
+    """A batch whose service looks into the table at every deletion of a transcript, and whose end is judged whole."""
 
     def __init__(self, folder: Path, *sizes: int, api: str = "grpc") -> None:
         super().__init__(folder, *sizes, api=api)

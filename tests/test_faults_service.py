@@ -163,7 +163,7 @@ def test_what_arrives_late_is_taken_up_where_the_next_attempt_was_killed(folder:
 
 @pytest.mark.parametrize("api", APIS)
 def test_what_an_earlier_attempt_made_does_not_hide_that_the_present_one_may_arrive(folder: Path, api: str) -> None:
-    """The first shows up after it was sent again, the second within its own settle time: nothing may be left of either."""
+    """The first shows up after it was sent again, the second within its settle time: nothing may be left of either."""
     bed = a_bed(folder, 1_000, api=api)
     lost = [Fault(Trouble.LATE, ms=minutes * 60_000) for minutes in (14, 20)]
     bed.trouble = lambda call: lost.pop() if call is Call.SUBMIT and lost else None
@@ -190,7 +190,7 @@ def test_an_attempt_that_may_still_arrive_keeps_its_place_when_an_earlier_one_sh
 
 @pytest.mark.parametrize("api", APIS)
 def test_what_was_made_of_other_content_is_not_adopted(folder: Path, api: str) -> None:
-    """Proven absent, then the recording is rewritten without a trace, sent, and its answer lost; the first one shows up."""
+    """Proven absent; the recording is rewritten without a trace, sent, its answer lost; and the first one shows up."""
     bed = a_bed(folder, 1_000, api=api, min_work_ms=400_000, max_work_ms=400_000)
     bed.plan = replace(bed.plan, settle=Settle(120_000))
     answers = [Fault(Trouble.LOST_BEFORE), Fault(Trouble.LOST_BEFORE), Fault(Trouble.LATE, ms=180_000)]
@@ -283,7 +283,7 @@ def test_an_id_that_comes_twice_is_not_believed(folder: Path, monkeypatch: pytes
 
 @pytest.mark.parametrize("api", APIS)
 def test_what_is_ours_comes_home_while_others_fill_the_account(folder: Path, api: str) -> None:
-    """For a while nothing can be sent; what was sent is fetched and deleted meanwhile, and the rest goes when they go."""
+    """For a while nothing can be sent; what was sent is fetched and deleted meanwhile. The rest goes when they go."""
     bed = a_bed(folder, *range(1_000, 1_012), api=api)
     there = bed.rest if api == "rest" else bed.account
     others: list[str] = []

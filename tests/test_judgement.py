@@ -281,7 +281,7 @@ def test_what_an_attempt_made_that_a_restored_table_does_not_know_is_adopted_unl
 def test_of_two_attempts_of_one_job_one_that_is_good_counts(
     own: RemoteStatus, earlier: RemoteStatus, taken: str
 ) -> None:
-    """The present one has come to nothing, and need not be awaited: the other one is paid for, and its transcript is there."""
+    """The present one has come to nothing and need not be awaited: the other is paid for, its transcript is there."""
     late = listed(earlier, "late", reference=reference(attempt=1))
     judgement = look(a_job(State.UNCERTAIN), listed(own), late, sealed=True)
     (finding,) = judgement.findings
@@ -538,7 +538,7 @@ def test_what_was_only_touched_takes_up_what_was_made_of_it(digest: bytes, first
 
 
 def test_a_table_older_than_the_object_adopts_it() -> None:
-    """A restored copy does not pay again for what was sent after it was made, is still there, and is known by content."""
+    """A restored copy does not pay again for what was sent after it was made, is still there and known by content."""
     (finding,) = look(a_job(State.WAITING, sealed_at=None), listed(reference=reference(attempt=5))).findings
     assert (finding.event, finding.facts["attempt"]) == (Event.ADOPTED, 5)
     assert finding.facts["reference"] == reference(attempt=5)

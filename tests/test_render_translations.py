@@ -271,7 +271,7 @@ _languages = st.lists(st.sampled_from(["de", "en", None]), min_size=1, max_size=
 
 
 def heard(stream: Stream, languages: Sequence[str | None], step: int) -> Part:
-    """Return a part: what is spoken in Cyrillic letters, what is translated in Greek, so that both can be told apart."""
+    """Return a part: spoken in Cyrillic letters, translated in Greek ones, so that both can be told apart."""
     return Part(
         tuple(
             Word(text, speaker=speaker, language=languages[number % len(languages)], translation=status)

@@ -133,7 +133,7 @@ async def test_one_piece_is_unpacked_no_further_than_anybody_reads() -> None:
 async def test_a_service_that_says_nothing_is_left_before_the_time_of_its_request(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A transcript may take a quarter of an hour, but not when nothing of it comes for a minute (here, half a second)."""
+    """A transcript may take a quarter of an hour, but not if nothing of it comes for a minute (here: half a second)."""
     known = rest_http.manner_of("GET", "/transcriptions/x/transcript")
     short = rest_http.Manner(known.bucket, known.urgency, known.whole, 0.5)
     monkeypatch.setattr(rest_http, "manner_of", lambda *_: short)

@@ -57,7 +57,7 @@ def test_every_event_happens_somewhere() -> None:
 
 
 def test_an_end_is_left_only_on_a_new_wish() -> None:
-    """What ended stays so until a person, a changed recording or a missing output asks for more, or it shows up after all."""
+    """What ended stays so until a person, a changed recording or a missing output wants more, or it shows up late."""
     leaving = {event for source, event, _ in TRANSITIONS if source in FINAL_STATES}
     assert leaving == {Event.RETRY, Event.CHANGED, Event.RENDER, Event.ADOPTED}
 

@@ -378,7 +378,7 @@ class TableAgainstModel(RuleBasedStateMachine):
     @precondition(some(State.UPLOADING, State.SEALED))
     @rule(number=some_job, answer=st.sampled_from(["accepted", "arrived", "lost", "none yet"]))
     def send(self, number: int, answer: str) -> None:
-        """All audio is sent and sealed; the answer comes, or is lost whether or not the upload arrived, or is awaited."""
+        """All audio is sent and sealed; the answer comes, or is lost (the upload may have arrived), or is awaited."""
         job = self.pick(number, State.SEALED, State.UPLOADING)
         if job is not None and job.state is State.UPLOADING:
             job = self.move(job, Event.SEAL, **self.bench._facts(job, Event.SEAL))
@@ -539,7 +539,7 @@ TestTableAgainstModel.settings = settings(
 
 
 def test_the_longest_may_go_first(bench: Bench) -> None:
-    """By what their containers say, and where those say nothing by what the size suggests; otherwise as they were found."""
+    """By what their containers say, and where those are silent by what the size suggests; else as they were found."""
     kinds = ((1_000, 10), (90_000, 11), (None, 32_000), (5_000, 13), (None, 320), (None, 1_600_000))
     for number, (length, size) in enumerate(kinds):
         bench.examine(bench.new(f"w{number}", size), duration_ms=length)

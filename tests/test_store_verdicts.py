@@ -447,7 +447,7 @@ def bring_up(conn: sqlite3.Connection, to: int, rows: list[str]) -> None:
 
 
 def test_a_table_of_before_knows_of_the_second_chances_in_it() -> None:
-    """Those under way, and those that are about to be given; none where the account was at fault. The next acceptance is later."""
+    """Those under way and about to be given; none where the account was at fault. The next acceptance is later."""
     failed = {"cause": "service", "reason": "noisy"}
     rows = [
         ended(1, State.WAITING, forgiven=1),

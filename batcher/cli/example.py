@@ -22,7 +22,7 @@ _HEAD = """\
 #
 # Each key is also an option of the command (max_pending: --max-pending) and a variable of the environment
 # (BATCHER_MAX_PENDING); an option counts more than a variable, a variable more than this file. Keys of the table
-# [transcription] are variables like BATCHER_TRANSCRIPTION__DICTATION. What is marked (rest) or (grpc) only this API has.
+# [transcription] are variables like BATCHER_TRANSCRIPTION__DICTATION. What is marked (rest) or (grpc) works only there.
 #
 # The API key does not belong here: set SONIOX_API_KEY, or name a file of mode 0600 as key_file.
 """

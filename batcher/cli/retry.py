@@ -30,8 +30,8 @@ def command(
 ) -> None:
     """Try failed, cancelled or skipped jobs again.
 
-    An active run takes them up, otherwise the next one does. With --all: every one of them. What is still to be given up
-    goes on, too.
+    An active run takes them up, otherwise the next one does. With --all: every one of them. What is still to be given
+    up goes on, too.
     """
     place = locate(out, db, config, shard)
     check_table(place)

@@ -40,8 +40,8 @@ def command(
     Where it stands, what happened to it, its outputs, and its ids at the service.
 
     --json prints one document: id, path, state, internal_state, reason, cause, cancel_wanted, size, duration_ms, sha256,
-    options, attempts, failures, not_before, reference, remote, outputs (name, exists), transcript (api, reference, remote,
-    words, created; null before there is one), history (at, from, event, to, attempt, detail).
+    options, attempts, failures, not_before, reference, remote, outputs (name, exists), transcript (api, reference,
+    remote, words, created; null before there is one), history (at, from, event, to, attempt, detail).
     """
     place = locate(out, db, config, shard)
     with open_reader(place.db) as reader:

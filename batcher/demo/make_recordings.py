@@ -2,8 +2,8 @@
 """Make the demo's recordings again.
 
 The texts below were written for this project. They are spoken by a speech synthesizer, flite, with its voices ``slt``,
-``rms`` and ``awb``; nobody said any of it. The files were made on Debian 12 by its packages ``flite``, ``sox``, ``flac``,
-``vorbis-tools`` and ``lame``; nothing else is needed::
+``rms`` and ``awb``; nobody said any of it. The files were made on Debian 12 by its packages ``flite``, ``sox``,
+``flac``, ``vorbis-tools`` and ``lame``; nothing else is needed::
 
     python batcher/demo/make_recordings.py
 
@@ -14,8 +14,8 @@ Each turn is spoken by flite and followed by a short pause. On two channels the 
 as the other one speaks, so the sides never overlap. Everything is 16 kHz, 16 bit, before it is packed.
 
 ``texts.json`` says for each file, by its path in ``recordings/``, what is spoken in it: a text; for two channels
-``{"channels": [left, right], "together": [both]}``; null for the damaged file. The texts have no digits, no abbreviations and no
-names, and their spelling is American, so that a transcript can be compared with them word by word.
+``{"channels": [left, right], "together": [both]}``; null for the damaged file. The texts have no digits, no
+abbreviations and no names, and their spelling is American, so that a transcript can be compared with them word by word.
 
 The damaged file looks like a copy that was broken off: the first disk block of a sound FLAC file, and zeros where the
 rest should be. Its header is whole, so it opens and claims the length of the sound one. But its first frame of audio

@@ -17,8 +17,8 @@ from batcher.model import FileBounds
 
 #: A file must not make us open other files or the network (a playlist can); no protocol has this name.
 _WHOLE_LOOK = {"protocol_whitelist": "none"}
-#: By default FFmpeg reads on, up to megabytes of uncompressed sound, to find out which codec it is. Only whether there is
-#: sound matters here, and nearly always the header tells.
+#: By default FFmpeg reads on, up to megabytes of uncompressed sound, to find out which codec it is. Only whether there
+#: is sound matters here, and nearly always the header tells.
 _SHORT_LOOK = _WHOLE_LOOK | {"max_probe_packets": "1"}
 
 

@@ -41,7 +41,7 @@ def _line(key: str, value: object) -> str:
 
 
 def _source(about: About) -> dict[str, object]:
-    """Return what is known of the recording. Bytes of its path that are not UTF-8 are escaped, and then exact in base64."""
+    """Return what is known of the recording. Bytes of its path that are no UTF-8 are escaped, and exact in base64."""
     path = about.path.decode("utf-8", "backslashreplace")
     is_text = path.encode() == about.path
     return _present(

@@ -91,5 +91,5 @@ def _is_about_money(code: str, details: str) -> bool:
 
 
 def remedy(message: str) -> Remedy:
-    """Return what may help a file that failed with `message`: nothing says so but the word for the service's own fault."""
+    """Return what may help a file that failed with `message`: only the word for the service's own fault does not."""
     return Remedy.AGAIN if "internal" in message.lower() else Remedy.NONE

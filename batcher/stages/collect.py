@@ -41,10 +41,10 @@ class Collect:
         context = self._context
         if context.draining:
             return Claimed()
-        lost = context.reach.lost(self.name)
-        if lost:
+        in_vain = context.reach.in_vain(self.name)
+        if in_vain:
             context.look_now()
-        states = COLLECTED if context.reach and not lost else (State.RENDERING,)
+        states = COLLECTED if context.reach and not in_vain else (State.RENDERING,)
         return await context.table.transact(partial(_due, states=states, places=places, busy=busy))
 
     def key(self, item: Job | Extra) -> object:

@@ -121,7 +121,7 @@ class Reach:
     def __bool__(self) -> bool:
         return self.ever and not self.away and self.proven
 
-    def lost(self, stage: str) -> bool:
+    def in_vain(self, stage: str) -> bool:
         """Tell whether a stage had better wait for the next listing, lest everything be tried in vain."""
         return self.missed[stage] >= MISSED_CALLS
 

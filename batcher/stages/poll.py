@@ -29,7 +29,8 @@ THOROUGH_SECONDS = 30.0
 #: below what a person would call ten a second, because on their way some fall behind others.
 MOST_LOOKS, MOST_LOOKS_SECONDS = 98, 10.0
 
-#: After these nothing counts for a job any more, but what its attempt left may be at the service, and in this very look.
+#: After these nothing counts for a job any more, but what its attempt left may be at the service, and in this very
+#: look.
 _LEAVE_BEHIND = frozenset({Event.INTERRUPTED, Event.ABSENT, Event.GIVEN_UP, Event.VANISHED})
 
 
@@ -134,7 +135,7 @@ class Poll:
     def _try_again(self) -> None:
         """Let stages go on whose calls got nowhere: the service is there."""
         reach_now = self._context.reach
-        waiting = any(map(reach_now.lost, reach_now.missed))
+        waiting = any(map(reach_now.in_vain, reach_now.missed))
         reach_now.missed.clear()
         if waiting:
             self._context.bells.ring_all()
@@ -246,7 +247,7 @@ class Poll:
 
 
 def _apply(ledger: Ledger, scene: Scene) -> tuple[Judgement, Outlook]:
-    """Apply a look. One that shows nothing of ours, long enough after an upload was cut short, settles what that left."""
+    """Apply a look. One without anything of ours, long enough after an upload was cut short, settles what that left."""
     judgement = survey.apply_survey(ledger, scene)
     if scene.survey.complete and not judgement.ours:
         settle_loose(ledger, scene.began - scene.settle.apart_ms)

@@ -88,7 +88,7 @@ class Upload:
         context = self._context
         if not context.reach:
             return "the service does not answer"
-        if context.reach.lost(self.name):
+        if context.reach.in_vain(self.name):
             context.look_now()
             return "asking the service whether it answers: uploads do not get there"
         if context.short_of_space:
@@ -230,7 +230,7 @@ class _Sending:
         await self._leave(lambda ledger: jobs.start_over(ledger, job, Event.SOURCE_CHANGED, reason, facts))
 
     async def _unreadable(self, reason: str) -> None:
-        """Fail a recording that cannot be read; the next run looks at it again, unless the service has failed it before."""
+        """Fail a recording that cannot be read; the next run looks again, unless the service has failed it before."""
         if self._job.convert:
             facts = {"cause": Cause.SERVICE}  # sent once already, and perhaps billed: a person decides
             reason = f"the service cannot decode it, and it cannot be converted: {reason}"

@@ -235,7 +235,7 @@ def is_known(ledger: Ledger, job: Job, digest: bytes) -> bool:
 
 
 def _admit_by_content(ledger: Ledger, job: Job, digest: bytes, facts: dict[str, object]) -> None:
-    """Give a recording the transcript it has already, the twin that is getting one, the verdict on it, or its own turn."""
+    """Give a recording the transcript that is there, the twin that is getting one, the verdict on it, or its turn."""
     _compare_siblings(ledger, cast("int", facts["size"]), job.id)  # one may have come back unread since the scan
     facts = facts | {"digest": digest, "not_before": 0}
     key = {"digest": digest, "options": job.options, "id": job.id, "size": facts["size"]}

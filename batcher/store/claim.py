@@ -133,7 +133,7 @@ def unseen(ledger: Ledger) -> Unseen:
 
 
 def settle_loose(ledger: Ledger, until: int) -> None:
-    """Record that what uploads had left that ended by `until` (UTC milliseconds) is proven to be gone, if it ever came."""
+    """Record that what uploads left that ended by `until` (UTC milliseconds) is proven to be gone, if it ever came."""
     ledger.rows("UPDATE batch SET loose_at = 0 WHERE loose_at BETWEEN 1 AND ?", (until,))
 
 
@@ -175,11 +175,11 @@ def claim(
     *,
     longest_first: bool = False,
 ) -> Claim:
-    """Take up to `places` waiting jobs, none of them `busy`, into upload, each with the reference of its new attempt on record.
+    """Take up to `places` waiting jobs, none of them `busy`, into upload, each with its new reference on record.
 
-    Jobs go in the order in which they are due, or the longest first. One that would fit if we held nothing is waited for, so that no
-    stream of small recordings starves a large one; one that others leave no room for lets the next ones pass, and
-    one that is more than the account's `limits` is put aside.
+    Jobs go in the order in which they are due, or the longest first. One that would fit if we held nothing is waited
+    for, so that no stream of small recordings starves a large one; one that others leave no room for lets the next ones
+    pass, and one that is more than the account's `limits` is put aside.
     """
     if places <= 0:
         return Claim([])

@@ -66,7 +66,7 @@ class Database:
         self._queue: list[_Ticket[object]] = []
 
     async def write(self, work: Work[T]) -> T:
-        """Run `work` in a transaction and return its result once it is durable. It may run twice; the first time is undone.
+        """Run `work` in a transaction and return its result once it is durable. It may run twice: the first is undone.
 
         Raises what `work` raised (nothing of it is kept then), or MachineRefuses when the disk refuses.
         """

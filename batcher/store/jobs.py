@@ -14,7 +14,8 @@ COLUMNS = ", ".join(field.name for field in fields(Job))
 
 Facts = Mapping[str, object]
 NO_FACTS: Facts = {}
-#: What is set when a job is given up: what it failed for, if it did, was no verdict yet, and nobody asks for it any more.
+#: What is set when a job is given up: what it failed for, if it did, was no verdict yet, and nobody asks for it any
+#: more.
 GIVE_UP: Facts = {"twin_of": None, "cause": None, "asked": 0}
 
 #: Columns that a transition may set beside the state.
@@ -198,7 +199,7 @@ _CONDEMNED = f"""
 
 
 def pardon(ledger: Ledger, job: Job, transcript: int) -> None:
-    """Give what ended for what became of its audio the transcript that the audio has now, even where its file is gone."""
+    """Give what ended for its audio's sake the transcript that the audio has now, even where its file is gone."""
     for ended in map(to_job, ledger.rows(_CONDEMNED, (job.digest, job.options, json_array(_SHARED_CAUSES)))):
         start_over(ledger, ended, Event.RETRY, "the same audio has a transcript by now")
         known = {"digest": job.digest, "transcript": transcript, "asked": 0}
@@ -212,8 +213,8 @@ def _twins(ledger: Ledger, carrier: int) -> list[Job]:
 def start_over(ledger: Ledger, job: Job, event: Event, detail: str | None = None, facts: Facts = NO_FACTS) -> bool:
     """Send a job back to the start of its life; its content is looked at before anything is sent.
 
-    That somebody wants it cancelled holds on where only batcher tries again. It was wanted of what is there no more when
-    the recording has changed.
+    That somebody wants it cancelled holds on where only batcher tries again. It was wanted of what is there no more
+    when the recording has changed.
     """
     fresh: dict[str, object] = {
         "not_before": 0,

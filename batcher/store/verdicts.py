@@ -1,8 +1,8 @@
 """Verdicts: audio that the service has accepted and then failed or lost, or that a person gave up there.
 
-It may have been billed, so it is not sent again by itself, whatever its recording is called and whenever it was touched.
-Like a transcript a verdict belongs to a content and its options. `retry` lets one job pass it, and only a transcript
-takes it back. URLs have none: what they lead to is not known.
+It may have been billed, so it is not sent again by itself, whatever its recording is called and whenever it was
+touched. Like a transcript a verdict belongs to a content and its options. `retry` lets one job pass it, and only a
+transcript takes it back. URLs have none: what they lead to is not known.
 """
 
 from dataclasses import dataclass
@@ -14,9 +14,9 @@ from batcher.store.table import Ledger
 
 # `remote` tells that the latest attempt was accepted, `forgiven` and `convert` that the one before was. One that was
 # sealed and given up may have been accepted, too; one that was cancelled was proven absent before, so it may be sent.
-# What the service fails has its verdict at once, so that a second chance is one of the audio, whatever becomes of its job
-# (see `_CHANCE`); but not what is failed for the account's sake: that was not transcribed. One that ended by a verdict was
-# accepted when that tells, and adds nothing to it; one that passed it was accepted anew.
+# What the service fails has its verdict at once, so that a second chance is one of the audio, whatever becomes of its
+# job (see `_CHANCE`); but not what is failed for the account's sake: that was not transcribed. One that ended by a
+# verdict was accepted when that tells, and adds nothing to it; one that passed it was accepted anew.
 _KEEP = """
     INSERT INTO verdict (digest, options, state, cause, reason, accepted)
     SELECT digest, options, iif(state = 'failing', 'failed', state), iif(state = 'cancelled', NULL, cause), reason,
@@ -68,7 +68,7 @@ class Verdict:
 
 
 def keep(ledger: Ledger, job_id: int) -> None:
-    """Keep what became of a job's audio, if it was accepted: then, too, it was sent for its twins, as somebody had asked."""
+    """Keep what became of a job's audio if it was accepted: then it was sent for its twins too, as was asked."""
     if ledger.rows(_KEEP, {"id": job_id}):
         ledger.rows(_FULFIL, {"id": job_id})
 

@@ -1,10 +1,11 @@
 """The least that keeps batcher's promises for a job, without its engine: what Python costs at the very least here.
 
-As batcher does it: the recording is read and hashed in a thread; every state is on disk before the next step, with its line of
-history, committed together with what waits at the same time; the seal before the service can accept, the transcript before
-it is deleted there; txt and json rendered and written whole. The commits, the rendering and the writing are batcher's own
-functions. What it has not: a look into the files, twins, limits, retries, a second run, a display, anything that goes wrong.
-Argument: JSON with `api`, `host`, `key`, `folder`, `at_once`. Prints JSON: `jobs`, `makespan_s`, `start_cpu_s`.
+As batcher does it: the recording is read and hashed in a thread; every state is on disk before the next step, with its
+line of history, committed together with what waits at the same time; the seal before the service can accept, the
+transcript before it is deleted there; txt and json rendered and written whole. The commits, the rendering and the
+writing are batcher's own functions. What it has not: a look into the files, twins, limits, retries, a second run, a
+display, anything that goes wrong. Argument: JSON with `api`, `host`, `key`, `folder`, `at_once`. Prints JSON: `jobs`,
+`makespan_s`, `start_cpu_s`.
 """
 
 import hashlib

@@ -1,6 +1,7 @@
 """REST with the official client, as its documentation shows it, under a semaphore.
 
-Argument: JSON with `host`, `key`, `folder`, `at_once`, `poll_seconds`. Prints JSON: `jobs`, `makespan_s`, `start_cpu_s`.
+Argument: JSON with `host`, `key`, `folder`, `at_once`, `poll_seconds`. Prints JSON: `jobs`, `makespan_s`,
+`start_cpu_s`.
 """
 
 import asyncio  # noqa: TID251 - what a user would write

@@ -1,4 +1,4 @@
-"""What must hold, whenever the command was killed: asked of the table, of OUT and of the service, none of them trusted."""
+"""What must hold, whenever the command was killed: asked of the table, of OUT and of the service; none is trusted."""
 
 import json
 import os

@@ -197,7 +197,7 @@ class Killer:
             self._note(name, [f"{recipe.api} {name}: {what}" for what in oracles.at_the_end(batch)])
 
     def _run(self, batch: Trial, name: str, count: int = 0, seconds: float = LAST_SECONDS) -> bool:
-        """Run, and kill at the `count`-th time of the point `name` or after `seconds`; tell whether that came to pass."""
+        """Run, and kill at the `count`-th time of the point `name` or after `seconds`; tell whether it came to that."""
         point = f"{name}:{count}" if count else ""
         report, ending = self.report, batch.run(point=point, seconds=seconds)
         if count and ending.late:

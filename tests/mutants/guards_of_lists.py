@@ -142,7 +142,8 @@ WHAT_LISTS_PROVE = (
         "batcher/judgement.py",
         "    whole = job.sealed_at is not None if own else",
         "    whole = False if own else",
-        # It must show up after the proof and before the job, now first in the queue, is claimed: once in hundreds of nights.
+        # It must show up after the proof and before the job, now first in the queue, is claimed: once in hundreds of
+        # nights.
         hunter="tests/test_judgement.py::test_a_late_arrival_is_adopted_by_a_job_that_was_not_sent_again",
     ),
     Mutant(

@@ -80,7 +80,7 @@ WHAT_IS_PAID = (
         "    return None if job.asked else find(",
         "    return find(",
         kinds=("files", "failures", "requests", "twins"),
-        nights=12,
+        nights=50,
     ),
     Mutant(
         "takes a wish for one that holds for ever",
@@ -105,6 +105,7 @@ WHAT_IS_PAID = (
         "    if job.digest is not None:\n        jobs.verdicts.drop(ledger, job.digest, job.options)\n"
         '    return jobs.start_over(ledger, job, Event.RETRY, "tried again',
         kinds=("files", "failures", "requests", "twins"),
+        nights=12,
     ),
     Mutant(
         "leaves failed what has a transcript by now",
@@ -182,6 +183,7 @@ WHAT_IS_PAID = (
         "        verdicts.give_chance(ledger, job_id)\n",
         "        pass\n",
         kinds=("files", "failures"),
+        nights=100,
     ),
     Mutant(
         "leaves the second chance to whoever comes next",

@@ -64,7 +64,7 @@ HOW_IT_GOES = (
     Mutant(
         "tries every recording on a service that went away",
         "batcher/stages/upload.py",
-        "        if context.reach.lost(self.name):\n",
+        "        if context.reach.in_vain(self.name):\n",
         "        if False:\n",
         # A night has it when many uploads fail at once just after a list.
         hunter="tests/test_engine.py::test_not_every_recording_is_tried_on_a_service_that_went_away",
@@ -72,8 +72,8 @@ HOW_IT_GOES = (
     Mutant(
         "fetches everything in vain from a service that went away",
         "batcher/stages/collect.py",
-        "        lost = context.reach.lost(self.name)\n",
-        "        lost = False\n",
+        "        in_vain = context.reach.in_vain(self.name)\n",
+        "        in_vain = False\n",
         hunter="tests/test_engine.py::test_not_everything_is_fetched_in_vain_from_a_service_that_went_away",
     ),
     Mutant(
@@ -104,6 +104,7 @@ HOW_IT_GOES = (
         "batcher/store/claim.py",
         "    attempt = job.attempt + 1\n",
         "    attempt = max(1, job.attempt)\n",
+        nights=12,
     ),
     Mutant(
         "takes a deletion that failed for one that was done",
@@ -138,7 +139,7 @@ HOW_IT_GOES = (
         "batcher/stages/upload.py",
         "        if job.digest not in (None, digest):\n",
         "        if job.digest not in (None, digest) and job.id < 0:\n",
-        nights=25,
+        nights=50,
     ),
     Mutant(
         "goes by the times of a clock that was set since",

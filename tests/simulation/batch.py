@@ -63,7 +63,8 @@ class Batch:
         self.claimed_at = 0.0
         self.cancelled: set[int] = set()  #: jobs that somebody gave up
         self.touched: dict[bytes, float] = {}  #: recordings that changed, vanished or were denied, and when last
-        #: What complete and other lists have shown, by reference and whether it is bare audio, and since when that is known.
+        #: What complete and other lists have shown, by reference and whether it is bare audio, and since when that is
+        #: known.
         self.shown: dict[tuple[str, bool], int] = {}
         self.let_go: list[tuple[int, int, int]] = []  #: when a job gave up what an attempt may have made
         self.refusals: list[float] = []  #: when the present life was refused for quota
@@ -211,7 +212,7 @@ class Batch:
             return conn.execute(sql, parameters).fetchall()
 
     def is_its_own(self, reference: Reference) -> bool:
-        """Tell whether a job takes the object of this reference for its own; it may have adopted an earlier attempt's."""
+        """Tell whether a job takes the object of this reference for its own: it may have adopted an earlier one's."""
         return self.rows("SELECT reference FROM job WHERE id = ?", reference.job) == [(str(reference),)]
 
     def wishes(self, job: int) -> list[int]:
@@ -225,7 +226,7 @@ class Batch:
             self.cancelled.discard(job)
 
     def let_go_of(self, job: int, attempt: int, claimed: int) -> float:
-        """Return when a job gave up what an attempt may have made; now and then a kill has kept that from being heard."""
+        """Return when a job gave up what an attempt may have made; now and then a kill kept that from being heard."""
         moments = [at for at, each, number in self.let_go if each == job and number >= attempt]
         ((first,),) = self.rows("SELECT first_attempt FROM job WHERE id = ?", job)
         unheard = attempt < int(str(first)) or self.states.get(job) is State.CANCELLED

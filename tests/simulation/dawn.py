@@ -103,7 +103,7 @@ _GIVEN_UP = """
 
 
 def _given_up(batch: Batch, job: int, content: bytes) -> bool:
-    """Tell whether somebody ever gave up another recording of this sound; one that was tried again may have failed since.
+    """Tell whether somebody ever gave up another recording of this sound; when tried again, it may have failed since.
 
     Where that brought a transcript no name of the sound may have ended so, see `_PARDONED`.
     """

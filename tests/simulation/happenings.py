@@ -320,7 +320,7 @@ def _gap(night: "Night", chance: Random) -> Iterator[float]:
 
 
 def _settled(night: "Night", chance: Random, settle_s: float) -> File | RestJob | None:
-    """Return something of ours that is at work and has been there for so long that two lists without it prove it gone."""
+    """Return something of ours that is at work, and there for so long that two lists without it prove it gone."""
     account, old = night.account, night.world.now() - settle_s * 1000
     items: list[File | RestJob] = [*(account.jobs if isinstance(account, RestAccount) else account.files)]
     at_work = [each for each in items if not each.foreign and each.ended is None and each.visible < old]

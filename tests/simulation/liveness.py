@@ -25,8 +25,8 @@ UNUSED_LOOKS = 5
 #: minutes at most.
 IDLE_SECONDS = 25 * 60.0
 LISTS_FAIL_SECONDS = 5 * 60.0  #: where no list was answered for so long, they fail: with many pages and much loss
-#: How long after a refusal less may be sent than there is room for: it is held, twice as long after each one that follows,
-#: and comes back; and until its answer is there.
+#: How long after a refusal less may be sent than there is room for: it is held, twice as long after each one that
+#: follows, and comes back; and until its answer is there.
 HELD_SECONDS, LONGEST_HELD_SECONDS, RECOVERS_SECONDS, ANSWER_SECONDS = 30.0, 16 * 60.0, 600.0, 180.0
 #: How long at most nobody looks at the service, whether it answers or not.
 BLIND_SECONDS = 150.0
@@ -91,7 +91,7 @@ class Watch:
         catching_up = (
             "sluggish" in self._night.story.kinds and batch.claimed_at > self._night.world.read() - LOOK_SECONDS
         )
-        if context.reach.lost("upload") and batch.claimed_at > self._night.world.read() - LOOK_SECONDS:
+        if context.reach.in_vain("upload") and batch.claimed_at > self._night.world.read() - LOOK_SECONDS:
             catching_up = True  # uploads get nowhere: a few are tried after each list
         if recovers or catching_up or not self._fits(batch, headroom.room(now)):
             self._unused.pop(life, None)

@@ -219,7 +219,7 @@ class Oracle:
         before.append(paid)
 
     def _check_paid(self, batch: Batch, reference: Reference, item: File | RestJob, before: list[Paid]) -> None:
-        """Look for a reason why the same audio is sent again: a person wished so, or it was promised to go once more."""
+        """Look for a reason to send the same audio again: a person wished so, or it was promised to go once more."""
         if len(before) >= NO_END:  # to look for reasons would take as long
             self.duplicated += 1
             self._night.violated(f"{reference} is submission {len(before) + 1} of one audio")
@@ -242,8 +242,8 @@ class Oracle:
     def _had_one_chance(self, batch: Batch, before: Sequence[Paid]) -> bool:
         """Tell whether an audio was sent once more by itself as is promised, since a person last wished for it.
 
-        That is once for each kind of failure that there is a remedy for, under whatever names; and whenever the account was
-        out of money.
+        That is once for each kind of failure that there is a remedy for, under whatever names; and whenever the account
+        was out of money.
         """
         wished = max((wish for each in before for wish in batch.wishes(each.reference.job)), default=0)
         why = [reason for paid in before for number, reason in self._forgiven(batch, paid) if number > wished]
@@ -269,7 +269,7 @@ class Oracle:
         return bool(ended and (chance or any(wish > sealed for wish in wishes)))
 
     def _forgiven(self, batch: Batch, paid: Paid) -> list[tuple[int, str]]:
-        """Return why a submission that the service had failed was to be sent once more, each with its row of the history.
+        """Return why a submission that the service had failed was to be sent again, each with its row of the history.
 
         A job that has taken up what an earlier attempt made counts on from its latest one, of which it knew nothing.
         """
@@ -286,9 +286,9 @@ class Oracle:
     def _unseen(self, batch: Batch, reference: Reference, earlier: Paid) -> bool:
         """Tell whether an earlier submission was late beyond what is promised, and in no list when it was sent again.
 
-        What another job has sent again does not count as unsent for what shows up of an attempt before. Nor does a job go
-        back to it whose recording was touched since: nobody knows any more what that attempt was made of; nor one that was
-        given up meanwhile.
+        What another job has sent again does not count as unsent for what shows up of an attempt before. Nor does a job
+        go back to it whose recording was touched since: nobody knows any more what that attempt was made of; nor one
+        that was given up meanwhile.
         """
         job, attempt = earlier.reference.job, earlier.reference.attempt
         claimed = batch.claims[reference.job, reference.attempt]
@@ -303,7 +303,8 @@ class Oracle:
     def overdue(self, batch: Batch, item: Item, until: float) -> bool:
         """Tell whether an object was late beyond what is promised, and no look of a batch by then has shown it.
 
-        Late is what no list need show: lists lag, and what they show may be old. Bare audio is waited for a shorter time.
+        Late is what no list need show: lists lag, and what they show may be old. Bare audio is waited for a shorter
+        time.
         """
         wait_ms = self._night.story.settle_s * 1000
         promised = apart_ms(wait_ms) if isinstance(item, RestFile) else wait_ms
@@ -335,7 +336,7 @@ class Oracle:
             night.violated(f"deleted before its transcript was committed: {reference}, the job is {state}")
 
     def _audio_deleted(self, item: RestFile) -> None:
-        """Hold the deletion of audio against its transcription: that goes first, unless it was late beyond what is promised."""
+        """Hold the deletion of audio against its transcription: that goes first unless it came later than promised."""
         user = self._users.get(item.id)
         if user is None or user.deleted or user.vanished:
             return

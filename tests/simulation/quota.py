@@ -91,7 +91,7 @@ class Quota:
             self._wrong(f"{batch.name} claims by a list of {age:.0f} s ago")
 
     def _went_by(self, batch: "Batch", now: int) -> float:
-        """Return when the list was begun that a claim of this instant went by; one that came just now may be too new."""
+        """Return when the list was begun that a claim of this instant went by; one that just came may be too new."""
         of_this_life = [began for began, _ in batch.looks[-LATEST:] if began >= batch.began_ms]
         answered = dict(batch.looks[-LATEST:])
         before = [began for began in of_this_life if answered[began] < now - self._ago]
@@ -178,7 +178,7 @@ class Quota:
             yield from account.jobs
 
     def _why_unknown(self, batch: "Batch", view: View, item: Item) -> str:
-        """Return why no list can have shown an object to the latest claim, or nothing when it had to be reckoned with."""
+        """Return why no list can have shown an object to the latest claim, or nothing if it must be reckoned with."""
         reference = None if item.foreign else parse(item.reference)
         known, ours = view.list_began, reference is not None and reference.batch == batch.id
         if reference is not None and ours:

@@ -87,7 +87,7 @@ class Story:
 
 
 def random_story(seed: int, *, large: bool = False, shared: bool = False, wanted: Sequence[str] = ()) -> Story:
-    """Draw what a night is made of, the `wanted` kinds among it. Large ones have over a hundred recordings on average."""
+    """Draw what a night is made of, with the `wanted` kinds. Large ones have over a hundred recordings on average."""
     chance = Random(f"{seed}:story")
     most = 215 if large else 70
     recordings, pending = chance.randrange(10, most), chance.choice([3, 8, 20, 100])
