@@ -4,6 +4,7 @@ import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager, closing
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 from types import SimpleNamespace
@@ -159,9 +160,8 @@ def test_a_limit_of_one_is_used() -> None:
     assert company(1, 4).part(Load(1, 1, 1, 1), LATER).pending == 1
 
 
-@pytest.mark.parametrize("parts", [0, 1, 3, 16, 98, 250])
-def test_all_shards_together_look_no_more_often_than_one_batch_may(parts: int) -> None:
-    """However many jobs are about to end: less than ten times a second."""
+def looks_of_a_minute(parts: int, seconds: float) -> list[float]:
+    """Return the moments of looks that are all wanted `seconds` after the one before."""
     plan = Plan(Options(), Limits(), shard=Shard(1, parts) if parts else None)
 
     async def looks() -> list[float]:
@@ -170,10 +170,23 @@ def test_all_shards_together_look_no_more_often_than_one_batch_may(parts: int) -
         while moments[-1] < 60:
             poll._looked = moments[-1]
             poll._looks.append(moments[-1])
-            moments.append(moments[-1] + max(0.01, poll._crowded()))
+            moments.append(moments[-1] + max(seconds, poll._crowded()))
         return moments
 
-    moments = anyio.run(looks)
+    return anyio.run(looks)
+
+
+@pytest.mark.parametrize("seconds", [0.05, 0.01])
+def test_no_place_is_empty_for_long_because_there_were_many_looks(seconds: float) -> None:
+    """They are spread: nobody waits for half of ten seconds because the other half saw so many."""
+    moments = looks_of_a_minute(0, seconds)
+    assert max(later - sooner for sooner, later in pairwise(moments)) < 0.25
+
+
+@pytest.mark.parametrize("parts", [0, 1, 3, 16, 98, 250])
+def test_all_shards_together_look_no_more_often_than_one_batch_may(parts: int) -> None:
+    """However many jobs are about to end: less than ten times a second."""
+    moments = looks_of_a_minute(parts, 0.01)
     for begin in (0, 10.5, 30):
         found = sum(begin <= moment < begin + 20 for moment in moments)
         assert 2 * 98 / 1.5 - parts <= found * max(1, parts) <= 2 * 98 + parts

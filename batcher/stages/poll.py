@@ -225,10 +225,17 @@ class Poll:
         return max(shortest, self._until_due(outlook))
 
     def _crowded(self) -> float:
-        """Return how long after the latest listing the next one may come, so that there are never too many in a row."""
-        if len(self._looks) < (self._looks.maxlen or 0):
+        """Return how long after the latest listing the next one may come, so that there are never too many in a row.
+
+        The first half of what ten seconds may hold can go at once. The second half is spread over what is left of them:
+        nothing would be noticed for seconds if all were used up.
+        """
+        most = self._looks.maxlen or 1
+        recent = [look for look in self._looks if look > self._looked - self._looks_seconds]
+        left = most - len(recent)
+        if left > most // 2:
             return 0.0
-        return self._looks[0] + self._looks_seconds - self._looked
+        return (recent[0] + self._looks_seconds - self._looked) / (left + 1)
 
     def _until_due(self, outlook: Outlook) -> float:
         """Return when a listing can next tell something new, in seconds after the latest one."""
