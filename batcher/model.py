@@ -263,7 +263,7 @@ class Job:
     compare: bool  #: another recording has its size: the content must be known before it is admitted
     twin_of: int | None
     cancel_wanted: bool
-    asked: bool  #: a person wants it sent whatever became of the same audio before, until it is accepted
+    asked: bool  #: a person wants it sent whatever became of the same audio before; until it is accepted or ends
     absent_at: int | None  #: when a complete list first did not show it
     transcript: int | None  #: id of the transcript it shares
     formats: str  #: formats that were ever written, comma separated

@@ -110,6 +110,19 @@ def test_a_job_is_not_sent_while_something_of_it_is_to_be_deleted_and_something_
     assert bench.job(job.id).state is State.SUBMITTED
 
 
+def test_what_the_present_attempt_made_is_kept_while_what_it_would_give_way_to_is_being_deleted(bench: Bench) -> None:
+    """Else neither would be left, and what the service has failed would be sent once more by itself."""
+    job, late = sent_in_vain(bench, sealed=True)
+    look(bench, replace(late, id="audio", status=RemoteStatus.UPLOADED))
+    second = bench.bring(bench.job(job.id), State.UNCERTAIN)
+    failed = replace(of(second, "second"), status=RemoteStatus.FAILED, error="no speech")
+    look(bench, late, failed)
+    assert (bench.job(job.id).state, bench.rows("SELECT remote FROM extra")) == (State.UNCERTAIN, [("audio",)])
+    bench.do(lambda ledger: survey.drop_extra(ledger, "audio"))
+    look(bench, failed)
+    assert bench.job(job.id).state is State.SUBMITTED
+
+
 def test_what_is_to_be_deleted_is_adopted_by_nobody(bench: Bench) -> None:
     """Its deletion may be under way, or done and only not answered. When it is gone, the job is proven absent."""
     job = bench.bring(bench.new("a"), State.UNCERTAIN)

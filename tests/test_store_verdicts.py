@@ -262,6 +262,17 @@ def test_a_wish_for_a_name_whose_file_is_gone_sends_no_other_name(bench: Bench) 
     assert copy(bench, "b").state is State.FAILED
 
 
+@pytest.mark.parametrize(("event", "cause"), [(Event.UNREADABLE, Cause.SOURCE), (Event.UNSUITABLE, Cause.UNSUITABLE)])
+def test_a_wish_has_had_its_try_when_the_job_ends(bench: Bench, event: Event, cause: Cause) -> None:
+    """What comes to lie under that name later, and has failed under another one, is not paid for again by itself."""
+    gone = bench.bring(bench.new("b"), State.FAILED)
+    retry(bench, gone)
+    bench.fire(bench.at("b"), event, cause=cause)
+    failed(bench)
+    bench.scan(found("b", mtime_ns=2))
+    assert look_at(bench, "b").state is State.FAILED
+
+
 def test_a_wish_holds_until_the_job_is_accepted(bench: Bench) -> None:
     """What is touched before the next run is meant all the same; when it has failed once more, it is over."""
     failed(bench)

@@ -161,7 +161,7 @@ class Poll:
                 context.residence.completed((scene.began - finding.job.since) / 1000)
             elif finding.facts.get("remedy") is Remedy.STOP and finding.job.session == scene.session:
                 context.stop(_account_failed(finding))
-        took = context.clock.now() - scene.began
+        took = round(1000 * (anyio.current_time() - self._looked))  # asleep the machine did not look
         context.headroom.observe(judgement, scene.began, took=took, complete=scene.survey.complete)
         if context.headroom.company is not None:
             context.headroom.company.observe(scene.survey, scene.began)

@@ -6,7 +6,7 @@ from functools import cache
 from typing import cast
 
 from batcher.model import Cause, Job, Load
-from batcher.states import NEXT, Event, State, accepts
+from batcher.states import FINAL_STATES, NEXT, Event, State, accepts
 from batcher.store import verdicts
 from batcher.store.table import Ledger, Move
 
@@ -14,9 +14,8 @@ COLUMNS = ", ".join(field.name for field in fields(Job))
 
 Facts = Mapping[str, object]
 NO_FACTS: Facts = {}
-#: What is set when a job is given up: what it failed for, if it did, was no verdict yet, and nobody asks for it any
-#: more.
-GIVE_UP: Facts = {"twin_of": None, "cause": None, "asked": 0}
+#: What is set when a job is given up: what it failed for, if it did, was no verdict yet.
+GIVE_UP: Facts = {"twin_of": None, "cause": None}
 
 #: Columns that a transition may set beside the state.
 _FACTS = frozenset(field.name for field in fields(Job)) - {
@@ -136,6 +135,8 @@ def fire(
     Returns False when the job had moved on: the caller's news is then out of date and is dropped.
     """
     target = NEXT[source, event]
+    if target in FINAL_STATES:
+        facts = {**facts, "asked": 0}  # a wish is for one try, however that ends
     known = {"target": target, "now": ledger.now, "detail": detail, "id": job_id, "source": source}
     rows = ledger.rows(_move_sql(tuple(facts)), known | dict(facts))
     if not rows:

@@ -20,9 +20,12 @@ def apply_survey(ledger: Ledger, scene: Scene) -> Judgement:
     concerned = _concerned(ledger, scene)
     scene = replace(scene, now=ledger.now, seals=_seals(ledger, scene, concerned))
     judgement = judge(scene, concerned)
+    held_back = set()
     for finding in judgement.findings:
         if finding.event is Event.ADOPTED and not _may_be_adopted(ledger, finding):
-            _hold_back(ledger, finding, 2 * (ledger.now - scene.began))
+            if _is_condemned(ledger, finding):
+                held_back.add(finding.job.id)
+                _hold_back(ledger, finding.job, 2 * (ledger.now - scene.began))
             continue
         jobs.fire(ledger, finding.job.id, finding.job.state, finding.event, finding.detail, finding.facts)
     for job, status in judgement.news:
@@ -34,8 +37,14 @@ def apply_survey(ledger: Ledger, scene: Scene) -> Judgement:
     for job in judgement.seen_again:
         _mark_absent(ledger, job, None)
     for extra in judgement.extras:
-        add_extra(ledger, extra)
+        if _job_of(extra) not in held_back:  # it may be the better one when the other is deleted
+            add_extra(ledger, extra)
     return judgement
+
+
+def _job_of(remote: RemoteObject) -> int | None:
+    reference = parse(remote.reference)
+    return reference.job if reference else None
 
 
 def _may_be_adopted(ledger: Ledger, finding: Finding) -> bool:
@@ -50,14 +59,13 @@ def _is_condemned(ledger: Ledger, finding: Finding) -> bool:
     return bool(ledger.rows("SELECT 1 FROM extra WHERE reference = ?", (finding.facts["reference"],)))
 
 
-def _hold_back(ledger: Ledger, finding: Finding, looks_ms: int) -> None:
+def _hold_back(ledger: Ledger, job: Job, looks_ms: int) -> None:
     """Send a job no sooner than a later look tells what there is for it, when a deletion under way is over.
 
     That may be of bare audio only, which was listed before the transcription that uses it (REST). The next look takes
     up to `looks_ms`.
     """
-    job = finding.job
-    if job.state is State.WAITING and _is_condemned(ledger, finding):
+    if job.state is State.WAITING:
         later = max(job.not_before, ledger.now + HELD_BACK_MS + looks_ms)
         jobs.defer(ledger, job, later, job.failures, "what it left at the service is being deleted first")
 

@@ -271,6 +271,14 @@ WHAT_LISTS_PROVE = (
         "test_bare_audio_of_the_present_attempt_is_in_the_way_once_an_earlier_one_is_adopted",
     ),
     Mutant(
+        "deletes what is left of a job whose adoption is put off",
+        "batcher/store/survey.py",
+        "        if _job_of(extra) not in held_back:  #",
+        "        if True:  #",
+        hunter="tests/test_store_survey.py::"  # three coincidences in one job
+        "test_what_the_present_attempt_made_is_kept_while_what_it_would_give_way_to_is_being_deleted",
+    ),
+    Mutant(
         "adopts what was made of what the recording was before",
         "batcher/judgement.py",
         "    return reference.attempt >= job.first_attempt and (",

@@ -161,17 +161,19 @@ class Life:
 
     def _judge(self, reason: BatcherError | None) -> str:
         """Return how the run ended, and note when it had no reason to."""
-        night, kinds = self._night, self._night.story.kinds
+        night = self._night
+        full = isinstance(reason, MachineRefuses) and "full" in night.story.kinds
         if self.stopped_at is not None:
             took = anyio.current_time() - self.stopped_at
             if took > LEAVING_SECONDS:
                 night.violated(f"a stopped run took {took:.0f} s to end")
-            night.oracle.check_stopped(self.batch)
+            if not full:  # then nothing more could be written either
+                night.oracle.check_stopped(self.batch)
             return "stopped"
         if reason is None:
             return "ended"
         night.note(f"{self.batch.name} stopped: {reason}")
-        if isinstance(reason, MachineRefuses) and "full" in kinds:
+        if full:
             return "refused"
         if not (isinstance(reason, AccountRefused) and (night.happened["money used up"] or self._never_answered())):
             night.violated(f"stopped: {reason!r}")

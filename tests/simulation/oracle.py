@@ -72,6 +72,7 @@ class Oracle:
         self._night = night
         self._by_item: dict[str, Paid] = {}
         self._by_attempt: dict[tuple[str, int, int], Paid] = {}  #: by batch, job and attempt
+        self._taken_up: dict[tuple[str, int, int], Paid] = {}  #: by batch, job and the attempt it was in then
         self._users: dict[str, Paid] = {}  #: by the audio that they transcribe (REST)
 
     # The table.
@@ -108,6 +109,9 @@ class Oracle:
     def _adopted(self, batch: Batch, move: Move) -> None:
         """Hold what a job takes for its own against what is to be deleted."""
         self.recovered += 1
+        paid = self._holding(batch, move.job)
+        if paid is not None:
+            self._taken_up[batch.id, move.job, move.attempt] = paid
         if batch.rows("SELECT 1 FROM extra JOIN job USING (reference) WHERE job.id = ?", move.job):
             self._night.violated(f"job {move.job} has adopted what is to be deleted")
 
@@ -279,7 +283,10 @@ class Oracle:
         return [(number, why) for number, why, of in rows if paid is self._latest_failed(batch, job, of)]
 
     def _latest_failed(self, batch: Batch, job: int, attempt: int) -> Paid | None:
-        """Return what the service has failed last of a job's attempts up to one."""
+        """Return what the service has failed last of a job's attempts up to one, or of them what the job has taken up."""
+        taken_up = self._taken_up.get((batch.id, job, attempt))
+        if taken_up is not None and taken_up.failed:
+            return taken_up
         known = (self._by_attempt.get((batch.id, job, number)) for number in range(attempt, 0, -1))
         return next((paid for paid in known if paid is not None and paid.failed), None)
 

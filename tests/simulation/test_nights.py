@@ -76,6 +76,7 @@ REGRESSIONS = [
         settle_s=120,
         second=5,
     ),
+    Story(70004035, 69, Limits(8, 8, None, 2_000_000), ("budget", "suspend"), ends=2, api="rest", settle_s=300),
     Story(8001777, 15, Limits(1, 1), ("lists", "files", "torsos", "twins"), settle_s=120),
 ]
 
