@@ -33,8 +33,8 @@ WHAT_LISTS_PROVE = (
     Mutant(
         "never deletes leftovers",
         "batcher/store/survey.py",
-        "    for extra in judgement.extras:\n        add_extra(ledger, extra)\n",
-        "",
+        "    for extra in judgement.extras:\n",
+        "    for extra in ():\n",
     ),
     Mutant(
         "ends the batch whatever the list still shows",
