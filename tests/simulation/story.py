@@ -93,7 +93,7 @@ def random_story(seed: int, *, large: bool = False, shared: bool = False, wanted
     recordings, pending = chance.randrange(10, most), chance.choice([3, 8, 20, 100])
     limits = Limits(pending, pending * chance.choice([1, 2, 5]))
     kinds = [kind for kind, share in KINDS.items() if chance.random() < share]
-    ends, settle = chance.randrange(1, 9) if large else chance.randrange(7), chance.choice([120, 120, 300, 900])
+    ends, settle = chance.randrange(2, 9) if large else chance.randrange(7), chance.choice([120, 120, 300, 900])
     second = chance.randrange(5, most // 2) if chance.random() < SHARED or shared else 0
     api = "rest" if chance.random() < REST_SHARE else "grpc"
     apart = Random(f"{seed}:story apart")
