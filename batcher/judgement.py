@@ -124,10 +124,13 @@ def _judge_held(scene: Scene, job: Job, listed: list[RemoteObject], judgement: J
     if not _in_hand(scene, job) and job.since < scene.began:
         kept = mine[:1] or earlier
         judgement.extras += [r for r in listed if r not in kept and not _may_be_needed(job, r)]
-    if mine and job.state in (State.UNCERTAIN, State.SUBMITTED, State.COMPLETED):
-        _judge_present(scene, job, mine[0], listed, judgement)
-    elif not mine and job.state in (State.UNCERTAIN, State.SUBMITTED, State.COMPLETED):
-        _judge_missing(scene, job, earlier, listed, judgement)
+    if job.state not in (State.UNCERTAIN, State.SUBMITTED, State.COMPLETED):
+        return
+    found = mine[0] if mine else _judge_missing(scene, job, earlier, judgement)
+    if found is not None:
+        _judge_present(scene, job, found, judgement)
+        if not _is_of(job, found):
+            _forsake(scene, job, listed, judgement)
 
 
 def _earlier(scene: Scene, job: Job, listed: list[RemoteObject]) -> list[RemoteObject]:
@@ -212,15 +215,11 @@ def _judge_orphan(job: Job, judgement: Judgement) -> None:
     judgement.findings.append(Finding(job, event, f"batcher ended {when}"))
 
 
-def _judge_present(
-    scene: Scene, job: Job, remote: RemoteObject, listed: list[RemoteObject], judgement: Judgement
-) -> None:
+def _judge_present(scene: Scene, job: Job, remote: RemoteObject, judgement: Judgement) -> None:
     if job.absent_at is not None and job.state is not State.UNCERTAIN:
         judgement.seen_again.append(job)
     if job.state is State.UNCERTAIN:
         judgement.findings.append(_adoption(scene, job, remote))
-        if not _is_of(job, remote):
-            _forsake(scene, job, listed, judgement)
     elif remote.status is RemoteStatus.FAILED:
         detail = remote.error or "the service gave no reason"
         remedy = None if remote.remedy is Remedy.NONE else remote.remedy
@@ -243,21 +242,18 @@ def _forsake(scene: Scene, job: Job, listed: list[RemoteObject], judgement: Judg
             judgement.extras += [remote] if _is_bare(remote) and job.since < scene.began else []
 
 
-def _judge_missing(
-    scene: Scene, job: Job, earlier: list[RemoteObject], listed: list[RemoteObject], judgement: Judgement
-) -> None:
-    """Collect the proof that a job is not at the service (see `Settle`); then it takes what an earlier attempt made."""
+def _judge_missing(scene: Scene, job: Job, earlier: list[RemoteObject], judgement: Judgement) -> RemoteObject | None:
+    """Collect the proof that a job is not at the service (see `Settle`). With it, what an earlier attempt made is its own."""
     earliest = job.since + scene.settle.wait_ms
     if not scene.survey.complete or scene.began < earliest:
-        return
+        return None
     if job.absent_at is None or job.absent_at < earliest:  # a mark from before it moved proves nothing any more
         judgement.missed.append(job)
-    elif scene.began < job.absent_at + scene.settle.apart_ms:
-        return
-    elif earlier:
-        _judge_present(scene, job, earlier[0], listed, judgement)
-    else:
+    elif scene.began >= job.absent_at + scene.settle.apart_ms:
+        if earlier:
+            return earlier[0]
         judgement.findings.append(_proven_absent(scene, job))
+    return None
 
 
 def _proven_absent(scene: Scene, job: Job) -> Finding:

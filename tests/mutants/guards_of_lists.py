@@ -6,8 +6,8 @@ WHAT_LISTS_PROVE = (
     Mutant(
         "takes one look soon after a lost answer for proof",
         "batcher/judgement.py",
-        "    if not scene.survey.complete or scene.began < earliest:\n        return\n",
-        "    if not scene.survey.complete:\n        return\n    earliest = 0\n",
+        "    if not scene.survey.complete or scene.began < earliest:\n        return None\n",
+        "    if not scene.survey.complete:\n        return None\n    earliest = 0\n",
     ),
     Mutant(
         "takes one complete list for proof of absence, without waiting at all",
@@ -265,8 +265,8 @@ WHAT_LISTS_PROVE = (
     Mutant(
         "leaves a later attempt's audio to itself when an earlier one is adopted",
         "batcher/judgement.py",
-        "        if not _is_of(job, remote):\n            _forsake(scene, job, listed, judgement)\n",
-        "",
+        "            _forsake(scene, job, listed, judgement)\n",
+        "            pass\n",
         hunter="tests/test_judgement.py::"  # one night in thousands
         "test_bare_audio_of_the_present_attempt_is_in_the_way_once_an_earlier_one_is_adopted",
     ),
