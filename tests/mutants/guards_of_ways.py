@@ -62,6 +62,20 @@ HOW_IT_GOES = (
         nights=25,
     ),
     Mutant(
+        "says of a service that fell silent that it answers",
+        "batcher/service/rest_listing.py",
+        "        self.heard = False\n        client, due",
+        "        client, due",
+        hunter="tests/test_rest_listing.py::test_a_service_that_falls_silent_has_not_answered",
+    ),
+    Mutant(
+        "says of a service that fell silent that it answers, after a glance",
+        "batcher/service/rest_listing.py",
+        "        self.heard = False\n        works",
+        "        works",
+        hunter="tests/test_rest_listing.py::test_a_service_that_falls_silent_has_not_answered",
+    ),
+    Mutant(
         "tries every recording on a service that went away",
         "batcher/stages/upload.py",
         "        if context.reach.in_vain(self.name):\n",
