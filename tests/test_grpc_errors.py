@@ -106,7 +106,22 @@ def test_a_code_made_from_an_http_answer_proves_nothing_after_the_seal() -> None
     """A proxy that lost the answer says 403 for the service."""
     details = "Received http2 header with status: 403"
     assert sort("PERMISSION_DENIED", details, Verb.SUBMIT_SEALED) is Kind.UNCERTAIN
-    assert sort("PERMISSION_DENIED", details, Verb.SURVEY) is Kind.STOP
+
+
+@pytest.mark.parametrize("verb", [verb for verb in Verb if verb is not Verb.SUBMIT_SEALED])
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [("UNAUTHENTICATED", 401), ("PERMISSION_DENIED", 403), ("UNIMPLEMENTED", 404), ("INTERNAL", 400)],
+)
+def test_a_code_made_from_a_page_is_an_outage(code: str, status: int, verb: Verb) -> None:
+    """A gateway or a hotel's network has answered; the same code of the service's own stops everything."""
+    assert sort(code, f"Received http2 header with status: {status}", verb) is Kind.UNREACHABLE
+    assert sort(code, "words", verb) is TABLE[code][verb]
+
+
+def test_what_is_too_large_for_a_gateway_is_not_sent_for_ever() -> None:
+    """Its tries are counted."""
+    assert sort("UNKNOWN", "Received http2 header with status: 413", Verb.SUBMIT) is Kind.LATER
 
 
 def test_an_object_in_another_state_is_not_ready() -> None:

@@ -5,12 +5,13 @@ from collections.abc import Awaitable, Callable
 import anyio
 import httpx
 import pytest
+from anyio.abc import SocketStream
 
 from batcher.errors import Kind
 from batcher.model import Load
 from batcher.options import Options
 from batcher.service import Submission, rest_listing
-from batcher.service.rest import RestService
+from batcher.service.rest import RestService, open_rest
 from tests.emulator_tools import Tape
 from tests.rest_tools import (
     Bridge,
@@ -20,7 +21,10 @@ from tests.rest_tools import (
     counted,
     failure,
     files,
+    http,
+    listening,
     no_seal,
+    read_head,
     refused,
     said,
     sent,
@@ -316,3 +320,31 @@ async def test_a_glance_is_one_request_and_proves_no_absence() -> None:
     survey = await service(script).survey(thorough=False)
     assert script.seen == LISTINGS[1:]
     assert ([each.id for each in survey.objects], survey.complete) == (["job-1/file-1"], False)
+
+
+@pytest.mark.parametrize("thorough", [True, False])
+async def test_a_service_that_falls_silent_has_not_answered(thorough: bool) -> None:
+    """However many looks it answered before: the display says that it does not answer."""
+    present = True
+
+    async def handle(stream: SocketStream) -> None:
+        while True:
+            target = (await read_head(stream))[0].split(" ")[1].removeprefix("/v1/").partition("?")[0]
+            if not present:
+                return
+            counts = {"total": 0, "public_api": 0, "playground": 0}
+            await stream.send(http(200, counts if target.endswith("/count") else {target: []}))
+
+    async with listening(handle) as host, open_rest(host, "key", requests_per_minute=0) as rest:
+        assert (await rest.survey()).complete
+        present = False
+        error = await failure(rest.survey(thorough=thorough))
+        assert (error.kind, error.answered) == (Kind.UNREACHABLE, False)
+
+
+async def test_a_look_of_which_one_list_was_answered_was_answered() -> None:
+    """The service is there, and does not list all that it holds."""
+    script = account()
+    script.answers["GET /transcriptions"] = [httpx.ReadError("cut")]
+    error = await failure(service(script).survey())
+    assert (error.kind, error.answered) == (Kind.UNREACHABLE, True)

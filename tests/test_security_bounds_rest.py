@@ -292,9 +292,9 @@ async def test_a_list_whose_pages_never_end_is_left() -> None:
 
 
 @VERB
-@pytest.mark.parametrize(("status", "kind"), [(401, Kind.STOP), (500, Kind.LATER), (503, Kind.UNREACHABLE)])
-async def test_a_refusal_of_ten_megabytes_means_what_its_status_says(status: int, kind: Kind, ask: Ask) -> None:
-    """The text is cut, whether it has the service's form, another, or none."""
+@pytest.mark.parametrize(("status", "kind"), [(401, Kind.UNREACHABLE), (500, Kind.LATER), (503, Kind.UNREACHABLE)])
+async def test_a_refusal_of_ten_megabytes_is_cut_and_stops_nothing(status: int, kind: Kind, ask: Ask) -> None:
+    """What is cut has not the service's form, so of the 4xx it is a page; whether it had it, another, or none."""
     head = f"HTTP/1.1 {status} X\r\n".encode()
     words = b'{"status_code":1,"error_type":"x","request_id":"1","message":"' + b"m" * 10 * MIB + b'"}'
     for body in (words, b"m" * 10 * MIB):
@@ -313,9 +313,9 @@ async def test_brackets_in_brackets_are_no_surprise(status: int, ask: Ask) -> No
     assert await failure(ask(service(script)))
 
 
-@pytest.mark.parametrize(("status", "kind"), [(401, Kind.STOP), (500, Kind.LATER), (503, Kind.UNREACHABLE)])
+@pytest.mark.parametrize(("status", "kind"), [(401, Kind.UNREACHABLE), (500, Kind.LATER), (503, Kind.UNREACHABLE)])
 @pytest.mark.parametrize("piece", [b" " * 65536, b"[" * 65536])
-async def test_a_refusal_without_end_means_what_its_status_says(status: int, kind: Kind, piece: bytes) -> None:
+async def test_a_refusal_without_end_is_cut_and_stops_nothing(status: int, kind: Kind, piece: bytes) -> None:
     """A quarter of a megabyte of it is read, whatever it is."""
     handle = sending(f"HTTP/1.1 {status} X\r\n".encode(), partial(repeat, piece))
     assert (await ended(handle, _survey)).kind is kind

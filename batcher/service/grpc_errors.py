@@ -43,6 +43,9 @@ TABLE: dict[str, dict[Verb, Kind]] = {code: dict(zip(Verb, kinds, strict=True)) 
 _TOO_LARGE = re.compile(r"message larger than max", re.IGNORECASE)
 _HEADERS_TOO_LARGE = re.compile(r"metadata size exceeds", re.IGNORECASE)
 _FROM_HTTP = re.compile(r"received http2 header with status|RST_STREAM", re.IGNORECASE)
+# A page of HTTP's in place of an answer: whatever code grpc makes of its number, the service has refused nobody. But
+# what is too large for a gateway will always be.
+_PAGE = re.compile(r"received http2 header with status: 4(?!13)\d\d", re.IGNORECASE)
 _NO_MONEY = re.compile(r"\b(balance|budget|funds|billing|payment)\b", re.IGNORECASE)
 _MONEY_CODES = ("RESOURCE_EXHAUSTED", "FAILED_PRECONDITION")
 
@@ -62,6 +65,8 @@ def sort(code: str, details: str, verb: Verb) -> Kind:
     """
     if made_by_grpc(code, details) and verb is Verb.SUBMIT_SEALED:
         return Kind.UNCERTAIN
+    if _PAGE.search(details):
+        return Kind.UNREACHABLE
     if code == "RESOURCE_EXHAUSTED" and _HEADERS_TOO_LARGE.search(details):
         return Kind.LATER  # a refusal, most likely, whose reason nobody can read
     if code == "RESOURCE_EXHAUSTED" and _TOO_LARGE.search(details):

@@ -22,7 +22,7 @@ from batcher.model import Survey, Transcript
 from batcher.options import REST_DEFAULT_MODEL, Webhook
 from batcher.service import Seal, Service, Submission, Verb
 from batcher.service.rest_budget import Budget
-from batcher.service.rest_errors import BROKEN, UNREADABLE, hint, sort
+from batcher.service.rest_errors import BROKEN, UNREADABLE, hint, is_page, sort
 from batcher.service.rest_http import (
     BROKEN_CALLS,
     HOSTS,
@@ -31,6 +31,7 @@ from batcher.service.rest_http import (
     Client,
     base_url,
     open_wire,
+    type_of,
     words_of,
 )
 from batcher.service.rest_listing import Changes, Listing
@@ -274,13 +275,13 @@ class RestService:
         return hidden.replace(secret, "<secret>") if secret else hidden
 
     def _refusal(self, error: SonioxAPIError, verb: Verb) -> ServiceError:
-        error_type = error.api_error.error_type if error.api_error else ""
-        return self._error(error.status_code or BROKEN, error_type, words_of(error), verb)
+        return self._error(error.status_code or BROKEN, type_of(error), words_of(error), verb)
 
     def _error(self, status: int, error_type: str, message: str, verb: Verb) -> ServiceError:
         kind = sort(status, error_type, message, verb)
         code = " ".join(filter(None, (str(status or ""), error_type)))
         words = self._hide(message)[:_DETAILS_CHARACTERS] or "no reason given"
+        words += " (not the service's own words)" if is_page(status, error_type) else ""
         fix = hint(status, error_type) if kind is Kind.STOP else ""
         answered = status != BROKEN and bool(error_type)
         return ServiceError(kind, f"{code}: {words}", code=code, hint=fix, answered=answered)

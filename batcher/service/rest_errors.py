@@ -1,8 +1,9 @@
 """What a failed call of the REST API means: one table, HTTP status × error type × verb → `Kind`.
 
 The status counts, not the one repeated in the body: the service's own examples contradict themselves there. An
-error type that is not listed under its status counts as any other of that status, and so does an answer that is
-no error of the service's at all (a gateway's page of HTML). Reading the table needs no HTTP.
+error type that is not listed under its status counts as any other of that status. A refusal without any type is not
+in the form in which the service refuses: it is a page of something on the way (a gateway, a hotel's network), or of
+another host, and refuses nothing in the service's name. Reading the table needs no HTTP.
 """
 
 import re
@@ -15,6 +16,7 @@ _H, _L, _U, _S = Kind.HOPELESS, Kind.LATER, Kind.UNREACHABLE, Kind.STOP
 _UNSURE, _FULL, _RATE, _GONE, _WAIT = Kind.UNCERTAIN, Kind.FULL, Kind.RATE, Kind.GONE, Kind.NOT_READY
 
 OTHER = ""  #: any error type that has no row of its own under its status
+PAGE = "<page>"  #: no error type, under a status of 4xx; see `is_page`
 BROKEN = 0  #: the status of a call that had no answer: connection refused, cut, or silent for too long
 TIMED_OUT, TOO_MANY = 408, 429  #: HTTP's own numbers
 UNREADABLE = 200  #: the status of a success whose answer makes no sense
@@ -30,6 +32,10 @@ _ROWS: dict[tuple[int, str], tuple[Kind, Kind, Kind, Kind, Kind]] = {
     (400, "invalid_cursor"):                        (_H,    _H,      _L,     _H,    _H),
     (400, "model_not_available"):                   (_S,    _S,      _S,     _S,    _S),
     (400, OTHER):                                   (_H,    _H,      _S,     _H,    _H),
+    # Whatever the number on a page, the service has not spoken: it is waited for, and looked at before anything that
+    # it may have accepted is sent again. But a recording that is too large for a gateway will always be.
+    (400, PAGE):                                    (_U,    _UNSURE, _U,     _U,    _U),
+    (413, PAGE):                                    (_H,    _UNSURE, _U,     _U,    _U),
     (401, "unauthenticated"):                       (_S,    _S,      _S,     _S,    _S),
     (401, OTHER):                                   (_S,    _S,      _S,     _S,    _S),
     (402, "organization_balance_exhausted"):        (_S,    _S,      _S,     _S,    _S),
@@ -40,13 +46,11 @@ _ROWS: dict[tuple[int, str], tuple[Kind, Kind, Kind, Kind, Kind]] = {
     (403, "temp_api_key_session_expired"):          (_S,    _S,      _S,     _S,    _S),
     (403, OTHER):                                   (_S,    _S,      _S,     _S,    _S),
     # A file that is gone when its transcription is created was deleted by somebody; the listing tells, and the
-    # recording is sent again. Only the service's own words prove that something is gone: whatever else answers
-    # 404 (a gateway, a wrong host) is not the service.
+    # recording is sent again. Only the service's own words prove that something is gone.
     (404, "file_not_found"):                        (_L,    _UNSURE, _L,     _GONE, _GONE),
     (404, "transcription_not_found"):               (_L,    _UNSURE, _L,     _GONE, _GONE),
     (404, "not_found"):                             (_L,    _UNSURE, _L,     _GONE, _GONE),
     (404, OTHER):                                   (_U,    _UNSURE, _U,     _U,    _U),
-    (407, OTHER):                                   (_S,    _S,      _S,     _S,    _S),
     (408, "request_timeout"):                       (_L,    _UNSURE, _L,     _L,    _L),
     (408, OTHER):                                   (_L,    _UNSURE, _L,     _L,    _L),
     (409, "transcription_invalid_state"):           (_L,    _UNSURE, _L,     _WAIT, _WAIT),
@@ -91,7 +95,6 @@ _HINTS = {
     401: "check SONIOX_API_KEY and --region: a key works only in the region of its project",
     402: _NO_MONEY,
     403: "check SONIOX_API_KEY: this key may not do that (it needs the permission to write transcriptions)",
-    407: "the proxy of HTTPS_PROXY wants a login",
 }
 
 #: Status families with one meaning; what is in none of them counts as 400, 500 or 300 by its first digit.
@@ -110,8 +113,15 @@ def sort(status: int, error_type: str, message: str, verb: Verb) -> Kind:
 
 
 def _row(status: int, error_type: str) -> dict[Verb, Kind]:
+    if is_page(status, error_type):
+        return TABLE.get((status, PAGE), TABLE[400, PAGE])
     known = status if (status, OTHER) in TABLE else _LIKE.get(status, _family(status))
     return TABLE.get((known, error_type), TABLE[known, OTHER])
+
+
+def is_page(status: int, error_type: str) -> bool:
+    """Tell whether a refusal is none of the service's. A 429 is heeded whoever says it: to ask less harms nobody."""
+    return _family(status) == 400 and not error_type and status != TOO_MANY  # noqa: PLR2004 - HTTP's own
 
 
 def _family(status: int) -> int:

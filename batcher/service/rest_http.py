@@ -41,7 +41,7 @@ DEFAULT_REGION = "us"
 CONNECT_SECONDS = 20.0
 MAX_ANSWER_BYTES = 128 * 1024 * 1024  #: more than any transcript of the documented limits can be
 MAX_LIST_BYTES = 64 * 1024 * 1024  #: of every other answer: a page of 1,000 with the longest contexts has 40 MB
-MAX_ERROR_BYTES = 256 * 1024  #: what follows in a refusal is not read: its status counts in any case
+MAX_ERROR_BYTES = 256 * 1024  #: what follows in a refusal is not read: the service has less to say
 MAX_VALUES = 8_000_000  #: in one answer, by its commas; the longest transcript has half of it
 MAX_OBJECTS = 700_000  #: in one answer, by its brackets: each takes 300 bytes of memory; the longest has half of it
 WRITE_AHEAD_BYTES = 64 * 1024  #: an upload may be so far ahead of the network; asyncio's own is 512 KiB for TLS
@@ -58,6 +58,8 @@ UNREADABLE_ANSWERS = (
 )  # fmt: skip
 #: … or none at all. All of them also stand for calls that were never sent.
 BROKEN_CALLS = (aiohttp.ClientError, OSError)
+
+_UNTYPED = "api_error"  # the official client's own word where a refusal has a message, but no type
 
 Body = bytes | AsyncIterable[bytes]  #: what is sent, or made while it is sent
 
@@ -246,6 +248,12 @@ def _refusal(response: httpx.Response) -> SonioxAPIError:
         return error
     except RecursionError:  # brackets in brackets, thousands deep
         return SonioxAPIError("a text that makes no sense", response=response)
+
+
+def type_of(error: SonioxAPIError) -> str:
+    """Return the error type of a refusal; none is in a text that has not the service's form."""
+    given = error.api_error.error_type if error.api_error else ""
+    return "" if given == _UNTYPED else given
 
 
 def words_of(error: SonioxAPIError) -> str:

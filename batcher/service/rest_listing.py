@@ -96,12 +96,13 @@ class Listing:
         self.files = Changes()
         self.transcriptions = Changes()
         self._models: dict[str, str] = {}  # of the transcriptions last listed; their transcripts do not tell
-        self.heard = False  #: the service has answered at least once
+        self.heard = False  #: a list of the latest look was answered
         self._counted = float("-inf")
         self._unlisted = NOTHING
 
     async def survey(self) -> Survey:
         """Return everything there is. Raises what the client raises."""
+        self.heard = False
         client, due = self._client, anyio.current_time() >= self._counted + COUNT_SECONDS
         files = await self._look("/files", FilesPage, self.files, client.files.count, due)
         works = await self._look("/transcriptions", TranscriptionsPage, self.transcriptions, client.stt.count, due)
@@ -112,6 +113,7 @@ class Listing:
 
     async def glance(self) -> Survey:
         """Return the transcriptions, as one list shows them. Raises what the client raises."""
+        self.heard = False
         works = await self._look("/transcriptions", TranscriptionsPage, self.transcriptions, None, due=False)
         return replace(self._seen(_Look(), works), complete=False)
 

@@ -62,6 +62,42 @@ HOW_IT_GOES = (
         nights=25,
     ),
     Mutant(
+        "takes a page of something on the way for a refusal of the service's (REST)",
+        "batcher/service/rest_errors.py",
+        "    if is_page(status, error_type):\n        return TABLE",
+        "    if False:\n        return TABLE",
+        # The nights' gateways have only pages of their own trouble, which stop nothing.
+        hunter="tests/test_pages.py::test_pages_all_night_are_waited_for",
+    ),
+    Mutant(
+        "takes a page of something on the way for a refusal of the service's (gRPC)",
+        "batcher/service/grpc_errors.py",
+        "    if _PAGE.search(details):\n",
+        "    if False:\n",
+        hunter="tests/test_pages.py::test_a_page_over_grpc_is_an_outage_too",
+    ),
+    Mutant(
+        "waits all night for a host that only has pages",
+        "batcher/service/rest.py",
+        "        answered = status != BROKEN and bool(error_type)\n",
+        "        answered = status != BROKEN\n",
+        hunter="tests/test_pages.py::test_a_host_that_only_has_pages_is_told_after_two_minutes",
+    ),
+    Mutant(
+        "says of a service that fell silent that it answers",
+        "batcher/service/rest_listing.py",
+        "        self.heard = False\n        client, due",
+        "        client, due",
+        hunter="tests/test_rest_listing.py::test_a_service_that_falls_silent_has_not_answered",
+    ),
+    Mutant(
+        "says of a service that fell silent that it answers, after a glance",
+        "batcher/service/rest_listing.py",
+        "        self.heard = False\n        works",
+        "        works",
+        hunter="tests/test_rest_listing.py::test_a_service_that_falls_silent_has_not_answered",
+    ),
+    Mutant(
         "tries every recording on a service that went away",
         "batcher/stages/upload.py",
         "        if context.reach.in_vain(self.name):\n",
