@@ -8,6 +8,7 @@ from typing import Any
 import anyio
 import pytest
 
+from batcher import left_requests
 from batcher.cli import cancel
 from batcher.cli.display import Display
 from batcher.cli.place import place_of
@@ -29,6 +30,7 @@ from tests.table_tools import written
 from tests.test_cli_verbs import Call, call, out, states
 from tests.test_engine import folder
 from tests.test_engine_verdicts import BOTH, a_bed, accepted
+from tests.test_requests_left import refuse
 
 __all__ = ["call", "folder", "out"]  # the fixtures
 
@@ -109,6 +111,57 @@ def test_a_kill_after_a_wish_does_not_repeat_it_before_the_next_one(folder: Path
     assert bed.run() is None
     assert bed.state("a.wav") == "cancelled"
     assert accepted(bed) == before
+
+
+@BOTH
+def test_a_request_that_cannot_be_removed_is_carried_out_once(folder: Path, api: str) -> None:
+    """Neither the next look nor the next run repeats it: it was taken back since. The runs go on, and end."""
+    bed = a_bed(folder, api)
+    assert bed.run() is None
+    before = accepted(bed)
+    bed.disk.leave(Request("retry", [2]))
+    bed.disk.stuck = {"000001"}
+    bed.run(kill="request-applied")
+    assert bed.state("a.wav") == "new"
+    assert ask(bed, Request("cancel", [2])) == 1
+    for _ in range(2):
+        assert bed.run() is None
+        assert bed.state("a.wav") == "cancelled"
+    assert accepted(bed) == before
+
+
+@BOTH
+def test_what_was_left_after_a_request_that_cannot_be_removed_waits(folder: Path, api: str) -> None:
+    """The table remembers one request only: carried out after it, the next one would let it be repeated."""
+    bed = a_bed(folder, api)
+    assert bed.run() is None
+    bed.disk.leave(Request("retry", [2]), Request("cancel", [1]), Request("retry", [2]))
+    bed.disk.stuck = {"000001"}
+    for _ in range(2):
+        assert bed.run() is None
+        assert sorted(bed.disk.wishes) == ["000001", "000002", "000003"]
+        assert bed.events("a.wav").count("retry") == 1
+    bed.disk.stuck.clear()
+    assert bed.run() is None
+    assert bed.disk.wishes == {}
+    assert bed.events("a.wav").count("retry") == 2
+
+
+def test_a_command_that_cannot_remove_a_request_says_which(
+    call: Call, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It asks for nothing more: that could come before what was left. When the request is gone it is not repeated."""
+    left(out, Request("retry", [2]), Request("cancel", [2]))
+    (name, _) = sorted(place_of(out, None).left())
+    with monkeypatch.context() as patch:
+        patch.setattr(left_requests, "remove_file", refuse)
+        code, _, complaint = call("cancel", out, "1")
+    assert code == 7
+    assert f"the request {name} was carried out, but cannot be removed" in complaint
+    assert str(out / ".batcher" / "requests") in complaint
+    assert (states(call, out)[1], states(call, out)[2]) == ("waiting", "waiting")
+    assert "1 request that was left" in call("cancel", out, "1")[1]
+    assert (states(call, out)[1], states(call, out)[2]) == ("cancelled", "cancelled")
 
 
 def test_status_and_doctor_tell_of_what_waits_for_the_next_run(call: Call, out: Path) -> None:

@@ -236,8 +236,8 @@ def _link(directory: int, temporary: str, name: str) -> bool:
 
 
 def remove_file(path: Path) -> None:
-    """Remove a file, so that not even a power cut brings it back. Blocks. Raises OSError."""
-    path.unlink()
+    """Remove a file, which may be gone already, so that not even a power cut brings it back. Blocks. Raises OSError."""
+    path.unlink(missing_ok=True)
     sync_directory(path.parent)
 
 
