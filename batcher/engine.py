@@ -11,7 +11,7 @@ import anyio.abc
 from batcher.bandwidth import Timetable
 from batcher.clock import Dice, RunClock, time_of_day
 from batcher.disk import Disk
-from batcher.errors import BatcherError, MachineRefuses
+from batcher.errors import BatcherError, MachineRefuses, innermost
 from batcher.heed import heed
 from batcher.model import Limits, Load
 from batcher.policy import LOOK_LATE_MS, Headroom, Residence
@@ -113,7 +113,7 @@ class Engine:
                 await self._wind_up(context)
                 stages.cancel_scope.cancel()
         except ExceptionGroup as group:
-            raise _heaviest(group) from group
+            raise innermost(group) from group
         return context.stop_reason
 
     async def _open_context(self) -> Context:
@@ -217,15 +217,6 @@ class Engine:
             scanned=context.scanned.is_set(),
             bwlimit=context.valve.binding,
         )
-
-
-def _heaviest(group: ExceptionGroup) -> Exception:
-    """Return the error that ended the stages: one that was sorted before one that was not."""
-    sorted_errors = group.subgroup(BatcherError)
-    chosen: Exception = sorted_errors or group
-    while isinstance(chosen, ExceptionGroup):
-        chosen = chosen.exceptions[0]
-    return chosen
 
 
 async def _first(*events: anyio.Event) -> None:

@@ -34,7 +34,7 @@ from batcher.cli.shards import settle_shards
 from batcher.clock import Dice, SystemClock
 from batcher.config import Settings
 from batcher.engine import Engine, Pulse
-from batcher.errors import BatcherError, MachineRefuses, UsageError
+from batcher.errors import BatcherError, MachineRefuses, UsageError, innermost
 from batcher.files import Inputs, WalkProblem, WalkRules, offload, private_directory, sweep_temporaries
 from batcher.local_disk import LocalDisk
 from batcher.model import LIMITED, Limits
@@ -113,20 +113,13 @@ def conduct(order: Order, display: Display, clock: SystemClock) -> Outcome:
     except BatcherError as error:
         outcome.stop = error
     except BaseExceptionGroup as group:
-        outcome.stop = _sorted_error(group)
+        cause = innermost(group)
+        if not isinstance(cause, BatcherError):
+            raise
+        outcome.stop = cause
     finally:
         display.stop()
     return outcome
-
-
-def _sorted_error(group: BaseExceptionGroup[BaseException]) -> BatcherError:
-    """Return the error of ours in a group; a group without one goes on as it is."""
-    found: BaseException | None = group.subgroup(BatcherError)
-    while isinstance(found, BaseExceptionGroup):
-        found = found.exceptions[0]
-    if not isinstance(found, BatcherError):
-        raise group
-    return found
 
 
 async def _conduct(order: Order, display: Display, clock: SystemClock, outcome: Outcome) -> None:
