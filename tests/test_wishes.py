@@ -298,6 +298,17 @@ def test_cancel_says_what_became_of_those_that_it_passes_over(call: Call, out: P
     )
 
 
+def test_retry_tells_the_state_of_what_it_passes_over_by_its_public_name(call: Call, out: Path) -> None:
+    """As every other view does; a person knows no others."""
+    with written(place_of(out, None).db, out.parent / "in") as hand:
+        hand.add("off.wav")
+        hand.submit(6)
+        hand.fire(6, State.SUBMITTED, Event.CANCEL)
+    said = call("retry", out, "1", "6")[1]
+    assert "waiting.wav is waiting\n" in said
+    assert "off.wav is failing\n" in said
+
+
 def test_what_the_service_failed_before_is_said_once(call: Call, out: Path) -> None:
     """The reason says who failed it; there is no need for another word about that."""
     verdict = Verdict(State.FAILED, Cause.SERVICE, "too noisy", 1)
