@@ -231,9 +231,9 @@ def _changed_at(path: Path) -> int:
 async def _sweep_temporaries(table: Table, place: Place) -> None:
     """Remove what a killed process left where it was writing."""
     outputs = await table.transact(jobs.being_written)
-    directories = {(place.out / output).parent for output in outputs}
-    await offload(sweep_temporaries, [place.state])
-    await offload(sweep_temporaries, directories, place.shard.tag if place.shard else "")
+    directories = {output.rpartition("/")[0] for output in outputs}
+    await offload(sweep_temporaries, place.state)
+    await offload(sweep_temporaries, place.out, directories, place.shard.tag if place.shard else "")
 
 
 async def _end_in_time(engine: Engine, seconds: float | None) -> None:
