@@ -13,9 +13,9 @@ from urllib.parse import quote
 
 import structlog
 
-from batcher.cli.words import iso
 from batcher.clock import Clock
 from batcher.errors import BatcherError, MachineRefuses
+from batcher.text import iso
 
 #: The log is moved aside at this size, over the one that was moved aside before.
 LARGEST_BYTES = 5_000_000
