@@ -52,6 +52,7 @@ class Pulse:
     refusal: str  #: why less is sent than the limits allow: what the service said when it refused
     slowed: str  #: what on this side holds calls up
     lacking: str  #: the limit that keeps the next job from being sent, a name of `LIMITED`
+    in_vain: bool  #: what is to be fetched or deleted waits for the next listing: calls do not get there
     foreign: Load  #: what others hold
     limits: Limits
     lingering: bool  #: all is done but one last look, see `Context.lingering`
@@ -210,6 +211,7 @@ class Engine:
             refusal=context.headroom.held_back(self._clock.now()),
             slowed=context.service.slowed,
             lacking=context.lacking,
+            in_vain=context.reach.in_vain(Collect.name),
             foreign=context.headroom.foreign,
             limits=context.headroom.limits,
             lingering=context.lingering,

@@ -156,7 +156,16 @@ def test_not_everything_is_fetched_in_vain_from_a_service_that_went_away(folder:
     bed = Bed(folder, *range(1_000, 1_150), api="rest")
     went, first_minute = 9.25, 60.0
     bed.trouble = lambda _call: AWAY if went <= anyio.current_time() < HOUR else None
-    assert bed.run(collect_concurrency=16) is None
+    told: list[bool] = []
+
+    async def look(engine: Engine) -> None:
+        for moment in (went, 30.0):
+            await anyio.sleep(moment - anyio.current_time())
+            pulse = engine.pulse()
+            told.append(pulse is not None and pulse.in_vain)
+
+    assert bed.run(look, collect_concurrency=16) is None
+    assert told == [False, True]
     collecting = (Call.FETCH, Call.DELETE, Call.DELETE_FILE)
     tried = sum(call in collecting for moment, call in bed.calls if went <= moment < first_minute)
     assert 0 < tried <= MISSED_CALLS + 16
