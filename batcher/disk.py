@@ -49,10 +49,10 @@ class Disk(Protocol):
         """Return the requests that were left in the batch's directory, by name, in the order they were made."""
 
     async def asked(self) -> bool:
-        """Tell whether any request is left there."""
+        """Tell whether any request is left there that can be carried out."""
 
-    async def drop_request(self, name: str) -> None:
-        """Remove a request that was carried out."""
+    async def drop_request(self, name: str) -> bool:
+        """Remove a request that was carried out, and tell whether it is gone for good."""
 
     async def free_bytes(self) -> int:
         """Return how much room is left where the table and the outputs are."""

@@ -11,7 +11,7 @@ import anyio.abc
 from batcher.bandwidth import Timetable
 from batcher.clock import Dice, RunClock, time_of_day
 from batcher.disk import Disk
-from batcher.errors import BatcherError, MachineRefuses
+from batcher.errors import BatcherError, MachineRefuses, innermost
 from batcher.heed import heed
 from batcher.model import Limits, Load
 from batcher.policy import LOOK_LATE_MS, Headroom, Residence
@@ -52,6 +52,7 @@ class Pulse:
     refusal: str  #: why less is sent than the limits allow: what the service said when it refused
     slowed: str  #: what on this side holds calls up
     lacking: str  #: the limit that keeps the next job from being sent, a name of `LIMITED`
+    in_vain: bool  #: what is to be fetched or deleted waits for the next listing: calls do not get there
     foreign: Load  #: what others hold
     limits: Limits
     lingering: bool  #: all is done but one last look, see `Context.lingering`
@@ -113,7 +114,7 @@ class Engine:
                 await self._wind_up(context)
                 stages.cancel_scope.cancel()
         except ExceptionGroup as group:
-            raise _heaviest(group) from group
+            raise innermost(group) from group
         return context.stop_reason
 
     async def _open_context(self) -> Context:
@@ -210,6 +211,7 @@ class Engine:
             refusal=context.headroom.held_back(self._clock.now()),
             slowed=context.service.slowed,
             lacking=context.lacking,
+            in_vain=context.reach.in_vain(Collect.name),
             foreign=context.headroom.foreign,
             limits=context.headroom.limits,
             lingering=context.lingering,
@@ -217,15 +219,6 @@ class Engine:
             scanned=context.scanned.is_set(),
             bwlimit=context.valve.binding,
         )
-
-
-def _heaviest(group: ExceptionGroup) -> Exception:
-    """Return the error that ended the stages: one that was sorted before one that was not."""
-    sorted_errors = group.subgroup(BatcherError)
-    chosen: Exception = sorted_errors or group
-    while isinstance(chosen, ExceptionGroup):
-        chosen = chosen.exceptions[0]
-    return chosen
 
 
 async def _first(*events: anyio.Event) -> None:

@@ -40,6 +40,13 @@ class BatcherError(Exception):
         self.hint = hint
 
 
+def innermost(error: BaseException) -> BaseException:
+    """Return what a group of errors comes from: one that was sorted before one that was not, and else the first."""
+    if not isinstance(error, BaseExceptionGroup):
+        return error
+    return innermost((error.subgroup(BatcherError) or error).exceptions[0])
+
+
 class UsageError(BatcherError):
     """The arguments or the configuration are wrong."""
 

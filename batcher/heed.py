@@ -13,8 +13,8 @@ from batcher.store.table import Ledger, Table
 class Left(Protocol):
     """Where requests are left."""
 
-    async def drop_request(self, name: str) -> None:
-        """Remove a request, so that it is gone for good when this returns."""
+    async def drop_request(self, name: str) -> bool:
+        """Remove a request, and tell whether it is gone for good."""
 
 
 def _nothing_more(_request: Request) -> None:
@@ -27,17 +27,19 @@ async def heed(
     """Carry out the requests that are left, and return how many those were.
 
     Each is removed before the next one is carried out. So at most one is left behind by a kill, the latest, which the
-    table remembers: repeated it would overtake what a person has asked for since.
+    table remembers: repeated it would overtake what a person has asked for since. For the same reason one that cannot
+    be removed holds up those that were left after it.
     """
     latest = await table.transact(wishes.latest) if requests else ""
-    if latest in requests:
-        await left.drop_request(latest)
+    if latest in requests and not await left.drop_request(latest):
+        return 0
     due = {name: request for name, request in requests.items() if name != latest}
-    for name, request in due.items():
+    for done, (name, request) in enumerate(due.items(), 1):
         await table.transact(partial(_apply, name=name, request=request))
         reach("request-applied")
         heeded(request)
-        await left.drop_request(name)
+        if not await left.drop_request(name):
+            return done
     return len(due)
 
 

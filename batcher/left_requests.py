@@ -7,6 +7,7 @@ import structlog
 
 from batcher.errors import UsageError
 from batcher.files import offload, read_small, remove_file
+from batcher.files.reasons import why
 from batcher.requests import Request
 
 #: A request of more bytes is none of ours, see `cli.wishes.MOST_JOBS`.
@@ -20,6 +21,7 @@ class LeftRequests:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self.stuck: set[str] = set()  #: what was carried out and cannot be removed
 
     async def requests(self) -> dict[str, Request]:
         """Read what was left, in the order in which it was."""
@@ -28,11 +30,29 @@ class LeftRequests:
     def _read(self) -> dict[str, Request]:
         found = sorted(self._folder.glob("*.json")) if self._folder.is_dir() else []
         read = {path.name: _read_request(path) for path in found}
+        self.stuck &= read.keys()
         return {name: request for name, request in read.items() if request is not None}
 
-    async def drop_request(self, name: str) -> None:
-        """Remove a request's file, so that not even a power cut brings it back."""
-        await offload(remove_file, self._folder / name)
+    async def asked(self) -> bool:
+        """Tell whether anything is left that can be carried out: what comes after one that is stuck cannot."""
+        return bool(await self.requests()) and not self.stuck
+
+    async def drop_request(self, name: str) -> bool:
+        """Remove a request's file, so that not even a power cut brings it back; tell whether it is gone."""
+        return await offload(self._drop, name)
+
+    def _drop(self, name: str) -> bool:
+        try:
+            remove_file(self._folder / name)
+        except FileNotFoundError:  # somebody was quicker
+            pass
+        except OSError as error:
+            if name not in self.stuck:
+                _log.warning("a request that was carried out cannot be removed", file=name, reason=why(error))
+            self.stuck.add(name)
+            return False
+        self.stuck.discard(name)
+        return True
 
 
 def _read_request(path: Path) -> Request | None:

@@ -162,12 +162,12 @@ class LocalDisk:
         return await self._left.requests()
 
     async def asked(self) -> bool:
-        """Tell whether any request is left in the requests directory."""
-        return bool(await self.requests())
+        """Tell whether any request is left in the requests directory that can be carried out."""
+        return await self._left.asked()
 
-    async def drop_request(self, name: str) -> None:
-        """Remove a request's file."""
-        await self._left.drop_request(name)
+    async def drop_request(self, name: str) -> bool:
+        """Remove a request's file, and tell whether it is gone."""
+        return await self._left.drop_request(name)
 
     async def free_bytes(self) -> int:
         """Return the smaller of the rooms left for the table and for the outputs."""

@@ -4,7 +4,7 @@ import json
 import logging
 import os
 import traceback
-from collections.abc import Iterator, MutableMapping, Sequence
+from collections.abc import Iterable, Iterator, MutableMapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -13,9 +13,9 @@ from urllib.parse import quote
 
 import structlog
 
-from batcher.cli.words import iso
 from batcher.clock import Clock
-from batcher.errors import MachineRefuses
+from batcher.errors import BatcherError, MachineRefuses
+from batcher.text import iso
 
 #: The log is moved aside at this size, over the one that was moved aside before.
 LARGEST_BYTES = 5_000_000
@@ -25,13 +25,33 @@ _HIDDEN = "[the API key]"
 Entry = MutableMapping[str, Any]
 
 
+#: How the secrets of this process's latest run may be spelled.
+_known: list[str] = []
+
+
+def spellings(secrets: Iterable[str]) -> list[str]:
+    """Return how secrets may stand in a line: as they are, in a URL, as Python shows them; each in JSON too."""
+    plain = {text for secret in secrets for text in (secret, quote(secret, safe=""), repr(secret)[1:-1]) if text}
+    return sorted(plain | {json.dumps(text)[1:-1] for text in plain}, key=len, reverse=True)
+
+
+def blot(text: str) -> str:
+    """Return a text without the secrets of this process's latest run."""
+    return _without(_known, text)
+
+
+def _without(secrets: Iterable[str], text: str) -> str:
+    for secret in secrets:
+        text = text.replace(secret, _HIDDEN)
+    return text
+
+
 class LogFile:
     """Lines appended to a file of mode 0600. A line that cannot be written is counted, and told of later."""
 
     def __init__(self, path: Path, secrets: Sequence[str] = ()) -> None:
         self._path = path
-        spellings = {text for secret in secrets for text in (secret, json.dumps(secret)[1:-1], quote(secret, safe=""))}
-        self._secrets = [text for text in spellings if text]
+        self._secrets = spellings(secrets)
         self._lost = 0
         try:
             self._open()
@@ -45,8 +65,7 @@ class LogFile:
 
     def write(self, line: str) -> None:
         """Append one line, without its secrets."""
-        for secret in self._secrets:
-            line = line.replace(secret, _HIDDEN)
+        line = _without(self._secrets, line)
         note = json.dumps({"event": "lines lost", "level": "warning", "count": self._lost}) + "\n" if self._lost else ""
         data = (note + line + "\n").encode("utf-8", "backslashreplace")
         try:
@@ -82,8 +101,12 @@ class _Forward(logging.Handler):
 
 @contextmanager
 def open_log(path: Path, level: str, clock: Clock, *secrets: str) -> Iterator[None]:
-    """Write the log to `path` for the length of the block; `secrets` are blotted out wherever they appear."""
+    """Write the log to `path` for the length of the block; `secrets` are blotted out wherever they appear.
+
+    An error that nobody foresaw and that ends the block is logged as well.
+    """
     file = LogFile(path, secrets)
+    _known[:] = spellings(secrets)
     forward = _Forward(logging.WARNING)
     structlog.configure(
         processors=[structlog.processors.add_log_level, _Stamp(clock), _plain_traceback, _as_json],
@@ -94,6 +117,10 @@ def open_log(path: Path, level: str, clock: Clock, *secrets: str) -> Iterator[No
     logging.getLogger().addHandler(forward)
     try:
         yield
+    except Exception as error:
+        if not isinstance(error, BatcherError):
+            structlog.get_logger().error("ended unexpectedly", exc_info=error)
+        raise
     finally:
         logging.getLogger().removeHandler(forward)
         silence()

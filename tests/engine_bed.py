@@ -71,6 +71,7 @@ class Disk(SimulatedDisk):
         super().__init__(world, lambda: None)
         self.free: Callable[[], int] = lambda: 10**12
         self.wishes: dict[str, Request] = {}
+        self.stuck: set[str] = set()  #: requests that cannot be removed
         self.asked_for = 0
         self.scan_seconds = 0.0  #: how long a scan takes before it finds anything
         #: Called with the name of a verb and the job's path before it is done; may raise.
@@ -112,12 +113,12 @@ class Disk(SimulatedDisk):
         return dict(self.wishes)
 
     async def asked(self) -> bool:
-        """Tell whether it left anything."""
-        return bool(self.wishes)
+        """Tell whether it left anything that this run can still carry out."""
+        return bool(self.wishes) and not self.stuck
 
-    async def drop_request(self, name: str) -> None:
-        """Forget it."""
-        del self.wishes[name]
+    async def drop_request(self, name: str) -> bool:
+        """Forget it, unless it cannot be removed."""
+        return name not in self.stuck and bool(self.wishes.pop(name))
 
     async def free_bytes(self) -> int:
         """Return what a test says."""

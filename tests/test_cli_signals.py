@@ -11,6 +11,7 @@ from typing import Any
 import anyio
 import pytest
 
+from batcher.cli.signals import Leaving
 from tests.cli_tools import batcher, call, follow, service
 from tests.emulated import make_recordings
 
@@ -68,13 +69,63 @@ def test_a_second_signal_ends_the_run_within_a_second(tmp_path: Path) -> None:
         log = tmp_path / "out" / ".batcher" / "log.jsonl"
         await_line(log, '"event_name": "seal"')
         process.send_signal(signal.SIGINT)
-        await_line(log, '"event": "signal armed"')
+        await_line(log, '"event": "signal"')
         assert process.poll() is None
         began = anyio.run(moment)
-        process.send_signal(signal.SIGINT)
+        while process.poll() is None:  # as a person does who is in a hurry
+            process.send_signal(signal.SIGINT)
+            os.sched_yield()
         assert process.wait(10) == 130
         assert anyio.run(moment) - began < 1.0
         process.communicate()
+
+
+class SetClock:
+    """A clock that a test sets, in milliseconds."""
+
+    at = 1_000
+
+    def now(self) -> int:
+        """Return the time."""
+        return self.at
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "apart", "leaves"),
+    [
+        (signal.SIGINT, signal.SIGINT, 10, False),
+        (signal.SIGINT, signal.SIGINT, 60, True),
+        (signal.SIGINT, signal.SIGINT, 150, True),
+        (signal.SIGTERM, signal.SIGHUP, 150, False),
+        (signal.SIGTERM, signal.SIGTERM, 150, False),
+        (signal.SIGINT, signal.SIGTERM, 150, False),
+        (signal.SIGTERM, signal.SIGINT, 150, False),
+        (signal.SIGTERM, signal.SIGHUP, 310, True),
+        (signal.SIGINT, signal.SIGTERM, 310, True),
+    ],
+)
+def test_what_comes_at_once_is_one_signal_but_a_person_counts_twice(
+    first: signal.Signals, second: signal.Signals, apart: int, leaves: bool
+) -> None:
+    """A service manager sends several together, `timeout` the same one twice; nobody else is so quick."""
+    clock = SetClock()
+    leaving = Leaving(clock)
+    leaving.heard(first)
+    clock.at += apart
+    assert leaving.is_second(second) is leaves
+
+
+def test_one_kill_of_several_signals_is_one(tmp_path: Path) -> None:
+    """The run winds up, and says how it ended."""
+    make_recordings(tmp_path / "in", 4)
+    with service(report=tmp_path / "report.json") as environment:
+        process = start(environment, tmp_path, "--max-pending", "2")
+        follow(process, event="job", to="submitted")
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGTERM):
+            process.send_signal(number)
+        output, _ = process.communicate(timeout=20)
+        assert process.returncode == 143
+        assert json.loads(output.splitlines()[-1])["exit_code"] == 143
 
 
 def await_line(path: Path, text: str) -> None:

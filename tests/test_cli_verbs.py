@@ -224,7 +224,7 @@ def test_what_was_refused_after_it_was_sent_was_not_billed(call: Call, out: Path
 def test_retry_passes_over_what_does_not_fit(call: Call, out: Path) -> None:
     """And says so; with nothing named it asks which."""
     _, said, _ = call("retry", out, "1", "2")
-    assert "waiting.wav is new" in said
+    assert "waiting.wav is waiting" in said
     assert "1 job will be tried again" in said
     assert call("retry", out)[0] == 2
     assert call("retry", out, "1", "--all")[0] == 2

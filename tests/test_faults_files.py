@@ -51,7 +51,7 @@ class Real(Bed):
     def renew(self) -> None:
         """Be what a new command of the same words is: tidy up, and look for the inputs anew."""
         written = [str(output) for (output,) in self.rows(jobs._BEING_WRITTEN)] if self.path.exists() else []
-        sweep_temporaries({(self.out / output).parent for output in written})
+        sweep_temporaries(self.out, {output.rpartition("/")[0] for output in written})
         inputs = gather([str(self._folder / name) for name in self.inputs])
         rules = WalkRules(out=os.fsencode(self.out))
         self.disk = LocalDisk(  # type: ignore[assignment]

@@ -97,7 +97,7 @@ async def test_a_copy_that_a_killed_process_left_is_swept(tmp_path: Path) -> Non
     """Its name is one of those that are removed when the batch is next opened."""
     path = record(tmp_path / "talk.m4a", "aac")
     async with as_flac(path, tmp_path) as copy:
-        assert sweep_temporaries([tmp_path]) == 1
+        assert sweep_temporaries(tmp_path) == 1
         assert not copy.exists()
 
 

@@ -113,7 +113,7 @@ def test_a_kill_at_any_point_leaves_the_whole_output_or_none(
     command = [sys.executable, "-c", program, str(tmp_path), str(replace)]
     done = subprocess.run(command, env={**os.environ, "BATCHER_KILL": f"{point}:1"}, timeout=60, check=False)
     assert done.returncode == -signal.SIGKILL
-    assert sweep_temporaries([tmp_path / "a"]) == (0 if written else 1)
+    assert sweep_temporaries(tmp_path, ["a"]) == (0 if written else 1)
     assert tree(tmp_path) == ({"a/talk.txt": b"words"} if written else {})
     write_output(tmp_path, "a/talk.txt", b"words", replace=False)
     assert tree(tmp_path) == {"a/talk.txt": b"words"}
@@ -310,15 +310,16 @@ def test_a_name_left_by_a_process_of_the_same_number_is_passed_over(
 def test_only_our_own_temporary_files_are_swept(tmp_path: Path) -> None:
     """What is not named as we name it stays, and no link is followed."""
     out, elsewhere = tmp_path / "out", tmp_path / "elsewhere"
-    for directory in (out / "a", out / ".batcher", elsewhere):
+    for directory in (out / "a", out / ".batcher", elsewhere, elsewhere / "b"):
         directory.mkdir(parents=True)
         (directory / ".batcher-12-3.tmp").write_bytes(b"")
     (out / "link").symlink_to(elsewhere)
     for kept in (".batcher-notes.tmp", ".batcher-12-3.tmp.txt", "x.batcher-12-3.tmp"):
         (out / kept).write_bytes(b"")
-    assert sweep_temporaries([out, out / "a", out / ".batcher", tmp_path / "nowhere"]) == 2
+    assert sweep_temporaries(out, ["", "a", ".batcher", "link", "link/b", "nowhere"]) == 2
+    assert sweep_temporaries(tmp_path / "nowhere") == 0
     assert sorted(tree(out)) == [".batcher-12-3.tmp.txt", ".batcher-notes.tmp", "x.batcher-12-3.tmp"]
-    assert (elsewhere / ".batcher-12-3.tmp").exists()
+    assert sorted(tree(elsewhere)) == [".batcher-12-3.tmp", "b/.batcher-12-3.tmp"]
 
 
 def test_missing_outputs_are_those_that_are_absent_empty_or_no_files(tmp_path: Path) -> None:
@@ -327,6 +328,8 @@ def test_missing_outputs_are_those_that_are_absent_empty_or_no_files(tmp_path: P
     (tmp_path / "a" / "ü.txt").write_bytes(b"words")
     (tmp_path / "empty.txt").write_bytes(b"")
     (tmp_path / "link.txt").symlink_to("a/ü.txt")
+    (tmp_path / "moved").symlink_to("a")
+    assert missing_outputs(tmp_path, ["moved/ü.txt"]) == []
     names = ["a/ü.txt", "empty.txt", "link.txt", "a", "gone.txt", "a/ü.txt/x"]
     assert missing_outputs(tmp_path, names) == names[1:]
     assert missing_outputs(tmp_path / "nowhere", names) == names

@@ -26,6 +26,7 @@ PULSE = Pulse(
     refusal="",
     slowed="",
     lacking="",
+    in_vain=False,
     foreign=Load(),
     limits=Limits(files=10, bytes=10 * MB),
     lingering=False,
@@ -143,6 +144,11 @@ def test_the_upload_rate_is_that_of_the_latest_seconds() -> None:
             "writing outputs, and deleting what is left of 3 recordings at the service",
         ),
         (counts(stored=2, submitted=1), {}, ""),
+        (
+            counts(completed=2, submitted=1),
+            {"in_vain": True},
+            "asking the service whether it answers: what is to be fetched or deleted does not get there",
+        ),
         (
             counts(done=2),
             {"lingering": True},

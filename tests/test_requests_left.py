@@ -1,10 +1,13 @@
 """What lies in the directory of requests: only a small regular file is one, and nothing there holds a run up."""
 
+import errno
 import os
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
+from batcher import left_requests
 from batcher.cli import wishes
 from batcher.cli.place import place_of
 from batcher.clock import SystemClock
@@ -96,3 +99,43 @@ def test_a_later_wish_comes_later_also_when_the_clock_was_set_back(tmp_path: Pat
         wishes.leave(place, Request(verb, [1]), SystemClock())
     numbers = sorted(name for name in place.left() if name[0].isdecimal())
     assert [name[:15] for name in numbers] == ["099999999999999", "100000000000000", "100000000000001"]
+
+
+def refuse(path: Path) -> None:
+    """Answer as a disk that can be read and not written."""
+    raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+
+async def test_a_request_that_is_gone_already_counts_as_removed(disk: LocalDisk, tmp_path: Path) -> None:
+    """Whoever removed it: a person, or a run on another machine."""
+    assert await disk.drop_request("1.json")
+    left(tmp_path).rmdir()
+    assert await disk.drop_request("1.json")
+
+
+async def test_a_request_that_cannot_be_removed_is_told_of_once(
+    disk: LocalDisk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It stays, keeps no run from its end, and is nothing special any more when it could be removed."""
+    for name in ("1.json", "2.json"):
+        (left(tmp_path) / name).write_text(Request("retry", [1]).to_json())
+    with monkeypatch.context() as patch, capture_logs() as logs:
+        patch.setattr(left_requests, "remove_file", refuse)
+        for _ in range(3):
+            assert not await disk.drop_request("1.json")
+            assert not await disk.asked()
+    assert [(each["log_level"], each["file"]) for each in logs] == [("warning", "1.json")]
+    assert await disk.drop_request("1.json")
+    assert await disk.asked()
+
+
+async def test_a_request_that_a_person_has_removed_holds_nothing_up(
+    disk: LocalDisk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the hint says; what was left after it is carried out then."""
+    for name in ("1.json", "2.json"):
+        (left(tmp_path) / name).write_text(Request("retry", [1]).to_json())
+    monkeypatch.setattr(left_requests, "remove_file", refuse)
+    assert not await disk.drop_request("1.json")
+    (left(tmp_path) / "1.json").unlink()
+    assert await disk.asked()

@@ -13,6 +13,7 @@ import pytest
 
 from batcher.cli.app import main
 from batcher.emulator.knobs import Knobs
+from batcher.logs import LogFile
 from batcher.model import RemoteObject, RemoteStatus, Survey
 from batcher.service.shared import Key, keyless
 from tests.emulated import emulated_rest, make_recordings
@@ -46,6 +47,7 @@ def run(environment: dict[str, str], folder: Path, *more: object) -> "subprocess
     return call(environment | home | secrets, *arguments, cwd=folder)
 
 
+KILLED = {"BATCHER_KILL": "acceptance-committed:1"}
 HOOK = ("--webhook-url", "http://127.0.0.1:9/hook", "--webhook-header", "X-Secret")
 
 
@@ -139,6 +141,53 @@ def test_an_unexpected_error_tells_where_and_not_what(tmp_path: Path) -> None:
     assert "in breaks" in log.read_text()
     assert "private words" not in log.read_text() + str(printed)
     assert leaks(tmp_path, *printed) == []
+
+
+BREAKS_OUTSIDE = """
+import sys
+from batcher.local_disk import LocalDisk
+from batcher.__main__ import main
+
+async def breaks(self):
+    raise LookupError(f"no {KEY} and {[KEY, SECRET]}")
+
+LocalDisk.free_bytes = breaks
+sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize("verb", ["run", "reconcile", "cancel"])
+@pytest.mark.parametrize("verbose", [(), ("-v",)])
+def test_an_end_that_nobody_foresaw_is_told_and_logged(verb: str, verbose: tuple[str, ...], tmp_path: Path) -> None:
+    """By the innermost error, with its traceback in the log: both without what may not be known."""
+    make_recordings(tmp_path / "in", 1)
+    breaks = f"KEY, SECRET = {KEY!r}, {SECRET!r}\n{BREAKS_OUTSIDE}"
+    run = ["in", "-o", "out", *HOOK]
+    arguments = {"run": run, "reconcile": ["out"], "cancel": ["out", "--all"]}[verb]
+    with emulated_rest(Knobs(queue_ms=20, min_work_ms=20, max_work_ms=40)) as emulator:
+        environment = emulator.environment() | {"SONIOX_API_WEBHOOK_SECRET": SECRET, "SONIOX_API_KEY": KEY}
+        if verb != "run":  # these need a batch that has something at the service
+            assert call(environment | KILLED, "run", *run, cwd=tmp_path).returncode == -signal.SIGKILL
+        command = [sys.executable, "-c", breaks, *verbose, verb, *arguments]
+        ended = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, check=False, timeout=60)
+    assert ended.returncode == 1
+    assert b"batcher: unexpected: LookupError: no [the API key] and ['[the API key]', '[the API key]']" in ended.stderr
+    assert (b"in breaks" in ended.stderr) is bool(verbose)
+    last = json.loads((tmp_path / "out" / ".batcher" / "log.jsonl").read_text().splitlines()[-1])
+    assert (last["event"], last["level"]) == ("ended unexpectedly", "error")
+    assert "in breaks" in last["traceback"]
+    assert "LookupError: no [the API key]" in last["traceback"]
+    assert leaks(tmp_path, ended.stdout, ended.stderr) == []
+
+
+def test_a_secret_is_known_however_python_spells_it(tmp_path: Path) -> None:
+    """Errors show values as Python writes them, and the log writes that as JSON."""
+    secret = 'it\'s\\a "secret"'
+    file = LogFile(tmp_path / "log", [secret])
+    for text in (secret, repr(secret), quote(secret, safe="")):
+        file.write(json.dumps({"event": text}))
+    file.close()
+    assert "secret" not in (tmp_path / "log").read_text()
 
 
 def test_no_option_takes_a_key(capsys: pytest.CaptureFixture[str]) -> None:

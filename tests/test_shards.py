@@ -414,8 +414,8 @@ def test_a_shard_sweeps_up_after_itself_alone(tmp_path: Path) -> None:
     for owner in ("", "1-of-2", "2-of-2"):
         _, handle = open_temporary(os.O_WRONLY, tmp_path, owner)
         os.close(handle)
-    assert sweep_temporaries([tmp_path], "1-of-2") == 1
-    assert sweep_temporaries([tmp_path]) == 1
+    assert sweep_temporaries(tmp_path, [""], "1-of-2") == 1
+    assert sweep_temporaries(tmp_path) == 1
     assert next(path.name for path in tmp_path.iterdir()).startswith(".batcher-2-of-2-")
     write_output(tmp_path, "a/b.txt", b"words", replace=False, owner="2-of-2")
     assert [path.name for path in (tmp_path / "a").iterdir()] == ["b.txt"]

@@ -8,6 +8,7 @@ from typing import Any
 import anyio
 import pytest
 
+from batcher import left_requests
 from batcher.cli import cancel
 from batcher.cli.display import Display
 from batcher.cli.place import place_of
@@ -29,6 +30,7 @@ from tests.table_tools import written
 from tests.test_cli_verbs import Call, call, out, states
 from tests.test_engine import folder
 from tests.test_engine_verdicts import BOTH, a_bed, accepted
+from tests.test_requests_left import refuse
 
 __all__ = ["call", "folder", "out"]  # the fixtures
 
@@ -109,6 +111,57 @@ def test_a_kill_after_a_wish_does_not_repeat_it_before_the_next_one(folder: Path
     assert bed.run() is None
     assert bed.state("a.wav") == "cancelled"
     assert accepted(bed) == before
+
+
+@BOTH
+def test_a_request_that_cannot_be_removed_is_carried_out_once(folder: Path, api: str) -> None:
+    """Neither the next look nor the next run repeats it: it was taken back since. The runs go on, and end."""
+    bed = a_bed(folder, api)
+    assert bed.run() is None
+    before = accepted(bed)
+    bed.disk.leave(Request("retry", [2]))
+    bed.disk.stuck = {"000001"}
+    bed.run(kill="request-applied")
+    assert bed.state("a.wav") == "new"
+    assert ask(bed, Request("cancel", [2])) == 1
+    for _ in range(2):
+        assert bed.run() is None
+        assert bed.state("a.wav") == "cancelled"
+    assert accepted(bed) == before
+
+
+@BOTH
+def test_what_was_left_after_a_request_that_cannot_be_removed_waits(folder: Path, api: str) -> None:
+    """The table remembers one request only: carried out after it, the next one would let it be repeated."""
+    bed = a_bed(folder, api)
+    assert bed.run() is None
+    bed.disk.leave(Request("retry", [2]), Request("cancel", [1]), Request("retry", [2]))
+    bed.disk.stuck = {"000001"}
+    for _ in range(2):
+        assert bed.run() is None
+        assert sorted(bed.disk.wishes) == ["000001", "000002", "000003"]
+        assert bed.events("a.wav").count("retry") == 1
+    bed.disk.stuck.clear()
+    assert bed.run() is None
+    assert bed.disk.wishes == {}
+    assert bed.events("a.wav").count("retry") == 2
+
+
+def test_a_command_that_cannot_remove_a_request_says_which(
+    call: Call, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It asks for nothing more: that could come before what was left. When the request is gone it is not repeated."""
+    left(out, Request("retry", [2]), Request("cancel", [2]))
+    (name, _) = sorted(place_of(out, None).left())
+    with monkeypatch.context() as patch:
+        patch.setattr(left_requests, "remove_file", refuse)
+        code, _, complaint = call("cancel", out, "1")
+    assert code == 7
+    assert f"the request {name} was carried out, but cannot be removed" in complaint
+    assert str(out / ".batcher" / "requests") in complaint
+    assert (states(call, out)[1], states(call, out)[2]) == ("waiting", "waiting")
+    assert "1 request that was left" in call("cancel", out, "1")[1]
+    assert (states(call, out)[1], states(call, out)[2]) == ("cancelled", "cancelled")
 
 
 def test_status_and_doctor_tell_of_what_waits_for_the_next_run(call: Call, out: Path) -> None:
@@ -243,6 +296,17 @@ def test_cancel_says_what_became_of_those_that_it_passes_over(call: Call, out: P
         "passed over: 2 failed already, 1 skipped already, 1 cancelled already, 1 transcribed and to be fetched\n"
         in said
     )
+
+
+def test_retry_tells_the_state_of_what_it_passes_over_by_its_public_name(call: Call, out: Path) -> None:
+    """As every other view does; a person knows no others."""
+    with written(place_of(out, None).db, out.parent / "in") as hand:
+        hand.add("off.wav")
+        hand.submit(6)
+        hand.fire(6, State.SUBMITTED, Event.CANCEL)
+    said = call("retry", out, "1", "6")[1]
+    assert "waiting.wav is waiting\n" in said
+    assert "off.wav is failing\n" in said
 
 
 def test_what_the_service_failed_before_is_said_once(call: Call, out: Path) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from importlib import import_module
+from traceback import format_exception
 from typing import Any
 
 import typer
@@ -10,7 +11,7 @@ from typer.exceptions import TyperException
 
 from batcher import __version__
 from batcher.cli import screen
-from batcher.errors import BatcherError
+from batcher.errors import BatcherError, innermost
 from batcher.text import show_text
 
 VERBS = (
@@ -86,11 +87,17 @@ def main(arguments: list[str]) -> int:
         return error.exit_code
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
-    except Exception as error:
-        if verbose:
-            raise
-        screen.warn(f"batcher: unexpected: {type(error).__name__}: {show_text(str(error))}")
-        screen.warn(
-            "  This is a mistake in batcher; nothing is lost. OUT/.batcher/log.jsonl may tell more, -v shows all."
-        )
+    except Exception as error:  # noqa: BLE001 - what is left is a mistake of ours
+        _apologise(error, verbose=verbose)
         return 1
+
+
+def _apologise(error: Exception, *, verbose: bool) -> None:
+    """Say on stderr what nobody foresaw, without the secrets of the run; `verbose` shows where it came from, too."""
+    from batcher.logs import blot  # noqa: PLC0415 - most commands need no log
+
+    if verbose:
+        screen.warn("\n".join(map(show_text, blot("".join(format_exception(error))).splitlines())))
+    cause = innermost(error)
+    screen.warn(f"batcher: unexpected: {type(cause).__name__}: {show_text(blot(str(cause)))}")
+    screen.warn("  This is a mistake in batcher; nothing is lost. OUT/.batcher/log.jsonl tells more, -v shows all.")

@@ -9,6 +9,7 @@ import structlog
 from batcher.cli import options as opt
 from batcher.cli import screen, words
 from batcher.cli.belonging import check_table
+from batcher.cli.connect import secrets
 from batcher.cli.display import Display
 from batcher.cli.key import find_key
 from batcher.cli.memory import remembered_flags, run_again
@@ -127,7 +128,7 @@ def _clear(place: Place, settings: Settings, plan: Plan, clock: SystemClock) -> 
         screen.say(["what is still at the service is deleted by the next run; there is no key now"])
         return
     order = Order(place, settings, plan, key, seconds=CLEARING_SECONDS)
-    with hold(place.lock), open_log(place.log, settings.log_level, clock, key.value):
+    with hold(place.lock), open_log(place.log, settings.log_level, clock, *secrets(settings, key)):
         outcome = conduct(order, Display(NoView(screen.stdout()), place, clock), clock)
     if outcome.stop is not None:
         screen.say([f"what is still at the service is deleted by the next run: {run_again(place)}"])

@@ -11,7 +11,7 @@ from batcher.model import Cause, Job, RemoteStatus
 from batcher.requests import may_cancel
 from batcher.states import State
 from batcher.store.reader import MOST_GROUPED, Counts, Ended, Undeleted
-from batcher.text import show_text
+from batcher.text import iso, show_text
 
 EXAMPLES = 3
 MOST_GROUPS = 8
@@ -133,14 +133,14 @@ def stuck_state(job: Job) -> str:
 def stuck_documents(stuck: Sequence[Job]) -> list[dict[str, object]]:
     """Return stuck jobs for JSON."""
     return [
-        {"id": job.id, "path": words.raw(job.path), "where": stuck_state(job), "since": words.iso(stuck_since(job))}
+        {"id": job.id, "path": words.raw(job.path), "where": stuck_state(job), "since": iso(stuck_since(job))}
         for job in stuck
     ]
 
 
 def undeleted_document(undeleted: Undeleted) -> dict[str, object]:
     """Return leftovers that cannot be deleted for JSON."""
-    return {"number": undeleted.number, "since": words.iso(undeleted.since) if undeleted.number else None}
+    return {"number": undeleted.number, "since": iso(undeleted.since) if undeleted.number else None}
 
 
 def retry_command(place: Place, failed: Sequence[Ended]) -> str:

@@ -78,6 +78,13 @@ def _pace(settings: Settings) -> int:
     return most // shard.parts
 
 
+def secrets(settings: Settings, key: Key) -> list[str]:
+    """Return what may stand in no log: the key, and what the service sends along with its reports."""
+    if settings.api == "grpc":  # it sends none, and none is looked for
+        return [key.value]
+    return [key.value, webhook(settings).header_value.get_secret_value()]
+
+
 def webhook(settings: Settings) -> Webhook:
     """Return where the service is to report; the secret comes from the environment or a file. Raises UsageError."""
     if settings.webhook_secret_file and not settings.webhook_header:

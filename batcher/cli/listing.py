@@ -13,7 +13,7 @@ from batcher.errors import UsageError
 from batcher.model import Job
 from batcher.states import FACTS, State, public_names
 from batcher.store.reader import open_reader
-from batcher.text import show_text
+from batcher.text import iso, show_text
 
 Names = Annotated[
     list[str] | None,
@@ -78,5 +78,5 @@ def _document(job: Job) -> dict[str, object]:
         "size": None if job.url else job.size,
         "duration_ms": job.duration_ms,
         "attempts": job.attempt,
-        "since": words.iso(job.since),
+        "since": iso(job.since),
     }

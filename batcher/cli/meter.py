@@ -159,6 +159,8 @@ def _why_not_sent(counts: Counts, pulse: Pulse) -> str:
 def _why_not_over(counts: Counts, pulse: Pulse) -> str:
     if pulse.lingering:
         return "one last look: audio of an upload that failed may still show up at the service"
+    if pulse.in_vain:
+        return "asking the service whether it answers: what is to be fetched or deleted does not get there"
     lost, ending = counts.of([State.UNCERTAIN]).jobs, counts.of(TO_CLEAR).jobs
     if lost and lost == counts.unfinished.jobs:
         verb = "was" if lost == 1 else "were"

@@ -8,6 +8,7 @@ import typer
 from batcher.cli import options as opt
 from batcher.cli import screen, words
 from batcher.cli.belonging import check_table
+from batcher.cli.connect import secrets
 from batcher.cli.display import Display, new_view
 from batcher.cli.key import require_key
 from batcher.cli.memory import remembered_flags
@@ -48,7 +49,7 @@ def command(
     with open_reader(place.db):  # there must be a batch
         order = Order(place, settings, replace(settings.plan(admit=False), other_account=other_account), key)
     clock = SystemClock()
-    with hold(place.lock), open_log(place.log, settings.log_level, clock, key.value):
+    with hold(place.lock), open_log(place.log, settings.log_level, clock, *secrets(settings, key)):
         display = Display(new_view(settings.progress), place, clock)
         code = run_with(order, display, clock)
     if settings.progress != "json":

@@ -11,7 +11,7 @@ from batcher.cli.wishes import carry_out, catch_up, chosen
 from batcher.clock import SystemClock
 from batcher.model import Cause, Job
 from batcher.requests import Request, is_to_give_up
-from batcher.states import Event, State, accepts
+from batcher.states import FACTS, Event, State, accepts
 from batcher.store.reader import Reader, open_reader
 
 AGAIN = (State.FAILED, State.CANCELLED, State.SKIPPED)
@@ -59,7 +59,7 @@ def _may_retry(job: Job) -> bool:
 
 
 def _passed_over(meant: Sequence[Job]) -> list[str]:
-    return [f"passed over: {words.name(job.path)} is {job.state}" for job in meant if not _may_retry(job)]
+    return [f"passed over: {words.name(job.path)} is {FACTS[job.state].public}" for job in meant if not _may_retry(job)]
 
 
 def _changed(changed: int, kept: int) -> Iterator[str]:

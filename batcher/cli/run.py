@@ -10,7 +10,7 @@ import structlog
 import typer
 
 from batcher.cli import options as opt
-from batcher.cli.connect import check_connection, webhook
+from batcher.cli.connect import check_connection, secrets
 from batcher.cli.display import Display, new_view
 from batcher.cli.key import require_key
 from batcher.cli.memory import remembering
@@ -53,7 +53,7 @@ def command(
     order = replace(order, plan=replace(order.plan, other_account=other_account))
     prepare(order.place)
     clock = SystemClock()
-    log = open_log(order.place.log, order.settings.log_level, clock, *secrets(order))
+    log = open_log(order.place.log, order.settings.log_level, clock, *secrets(order.settings, order.key))
     with hold(order.place.lock), log, remembering(order.place, sys.argv[1:], order.flags):
         code = run(order, clock)
     raise typer.Exit(code)
@@ -74,12 +74,6 @@ def _order(
     if inputs.urls and settings.api == "grpc":
         raise UsageError("the gRPC API does not fetch URLs", hint="Use --api rest, or download the recordings.")
     return Order(place_of(out, settings.db, settings.shard), settings, plan, key, inputs, file, flags)
-
-
-def secrets(order: Order) -> Sequence[str]:
-    """Return what may stand in no log."""
-    sent_along = webhook(order.settings).header_value.get_secret_value()
-    return [order.key.value, sent_along] if sent_along else [order.key.value]
 
 
 def run(order: Order, clock: SystemClock) -> int:

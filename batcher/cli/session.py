@@ -8,16 +8,13 @@ import os
 import resource
 import signal
 import sqlite3
-import sys
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from types import FrameType
 
 import anyio
-import anyio.abc
 import structlog
 
 from batcher import killpoints
@@ -31,10 +28,11 @@ from batcher.cli.place import PRIVATE, Place
 from batcher.cli.quotas import PLACES, amount
 from batcher.cli.settings import read_settings
 from batcher.cli.shards import settle_shards
+from batcher.cli.signals import heed_signals
 from batcher.clock import Dice, SystemClock
 from batcher.config import Settings
 from batcher.engine import Engine, Pulse
-from batcher.errors import BatcherError, MachineRefuses, UsageError
+from batcher.errors import BatcherError, MachineRefuses, UsageError, innermost
 from batcher.files import Inputs, WalkProblem, WalkRules, offload, private_directory, sweep_temporaries
 from batcher.local_disk import LocalDisk
 from batcher.model import LIMITED, Limits
@@ -48,8 +46,6 @@ from batcher.text import show_path
 
 NO_INPUTS = Inputs()
 CONFIG_SECONDS = 2.0  #: how often the configuration file is looked at for changed limits
-_ONE_SIGNAL_SECONDS = 0.3  #: `timeout` and some supervisors signal a process and its group: that is one signal
-_SHOW_CURSOR = b"\x1b[?25h\r\n"
 _STOPPING = "Stopping: nothing new is sent, answers are awaited for up to 30 s. Once more: leave now."
 
 _log = structlog.get_logger()
@@ -113,20 +109,13 @@ def conduct(order: Order, display: Display, clock: SystemClock) -> Outcome:
     except BatcherError as error:
         outcome.stop = error
     except BaseExceptionGroup as group:
-        outcome.stop = _sorted_error(group)
+        cause = innermost(group)
+        if not isinstance(cause, BatcherError):
+            raise
+        outcome.stop = cause
     finally:
         display.stop()
     return outcome
-
-
-def _sorted_error(group: BaseExceptionGroup[BaseException]) -> BatcherError:
-    """Return the error of ours in a group; a group without one goes on as it is."""
-    found: BaseException | None = group.subgroup(BatcherError)
-    while isinstance(found, BaseExceptionGroup):
-        found = found.exceptions[0]
-    if not isinstance(found, BatcherError):
-        raise group
-    return found
 
 
 async def _conduct(order: Order, display: Display, clock: SystemClock, outcome: Outcome) -> None:
@@ -148,7 +137,8 @@ async def _conduct(order: Order, display: Display, clock: SystemClock, outcome: 
         )
         display.start(engine.pulse)
         async with anyio.create_task_group() as helpers:
-            await helpers.start(_heed_signals, engine, display, outcome)
+            wind_up = partial(_wind_up, engine=engine, display=display, outcome=outcome)
+            await helpers.start(heed_signals, wind_up, clock)
             helpers.start_soon(_follow_config, engine, display, order)
             helpers.start_soon(_end_in_time, engine, order.seconds)
             outcome.stop = await engine.run()
@@ -187,42 +177,10 @@ def _open_service(order: Order) -> AbstractAsyncContextManager[Service]:
     return connect(order.settings, order.key, order.plan.most_uploads + order.plan.collect_concurrency)
 
 
-async def _heed_signals(
-    engine: Engine,
-    display: Display,
-    outcome: Outcome,
-    *,
-    task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
-) -> None:
-    """Drain at the first signal; make the second end the process at once. What was ignored stays ignored (nohup)."""
-    known = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    wanted = [number for number in known if signal.getsignal(number) is not signal.SIG_IGN]
-    try:
-        with anyio.open_signal_receiver(*wanted) as signals:
-            task_status.started()
-            async for number in signals:
-                if outcome.signal is None:
-                    outcome.signal = number
-                    _log.info("signal", number=int(number))
-                    engine.drain()
-                    display.note(_STOPPING)
-                    await anyio.sleep(_ONE_SIGNAL_SECONDS)
-                    _leave_at(wanted)
-                    _log.debug("signal armed")
-    finally:
-        _leave_at(wanted)  # the receiver's end put Python's own handlers back
-
-
-def _leave_at(numbers: Sequence[signal.Signals]) -> None:
-    for number in numbers:
-        signal.signal(number, _leave)
-
-
-def _leave(number: int, _frame: FrameType | None) -> None:
-    """End the process now. The table is safe at every instant; what is at the service stays there."""
-    if sys.stdout.isatty():
-        os.write(1, _SHOW_CURSOR)
-    os._exit(128 + (signal.SIGINT if number == signal.SIGINT else signal.SIGTERM))
+def _wind_up(number: int, engine: Engine, display: Display, outcome: Outcome) -> None:
+    outcome.signal = number
+    engine.drain()
+    display.note(_STOPPING)
 
 
 async def _follow_config(engine: Engine, display: Display, order: Order) -> None:
@@ -273,9 +231,9 @@ def _changed_at(path: Path) -> int:
 async def _sweep_temporaries(table: Table, place: Place) -> None:
     """Remove what a killed process left where it was writing."""
     outputs = await table.transact(jobs.being_written)
-    directories = {(place.out / output).parent for output in outputs}
-    await offload(sweep_temporaries, [place.state])
-    await offload(sweep_temporaries, directories, place.shard.tag if place.shard else "")
+    directories = {output.rpartition("/")[0] for output in outputs}
+    await offload(sweep_temporaries, place.state)
+    await offload(sweep_temporaries, place.out, directories, place.shard.tag if place.shard else "")
 
 
 async def _end_in_time(engine: Engine, seconds: float | None) -> None:

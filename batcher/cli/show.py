@@ -12,7 +12,7 @@ from batcher.model import Job
 from batcher.requests import is_to_give_up
 from batcher.states import FACTS
 from batcher.store.reader import Origin, Past, Reader, open_reader
-from batcher.text import show_text
+from batcher.text import iso, show_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,13 +106,13 @@ def _document(story: Story) -> dict[str, object]:
         "cancel_wanted": is_to_give_up(job),
         "size": None if job.url else job.size,
         "remote_status": job.remote_status,
-        "stuck_since": words.iso(job.stuck_at) if job.stuck_at else None,
+        "stuck_since": iso(job.stuck_at) if job.stuck_at else None,
         "duration_ms": job.duration_ms,
         "sha256": job.digest.hex() if job.digest and not job.url else None,
         "options": story.options,
         "attempts": job.attempt,
         "failures": job.failures,
-        "not_before": words.iso(job.not_before) if job.not_before else None,
+        "not_before": iso(job.not_before) if job.not_before else None,
         "reference": job.reference,
         "remote": job.remote,
         "outputs": [{"name": name, "exists": exists} for name, exists in story.outputs],
@@ -128,13 +128,13 @@ def _origin_document(origin: Origin) -> dict[str, object]:
         "remote": origin.remote,
         "words": origin.words,
         "model": origin.model or None,
-        "created": words.iso(origin.created),
+        "created": iso(origin.created),
     }
 
 
 def _past_document(past: Past) -> dict[str, object]:
     return {
-        "at": words.iso(past.at),
+        "at": iso(past.at),
         "from": past.source,
         "event": past.event,
         "to": past.target,

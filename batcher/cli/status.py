@@ -12,6 +12,7 @@ from batcher.lock import is_held
 from batcher.model import Job
 from batcher.states import State
 from batcher.store.reader import Counts, Ended, Reader, Undeleted, open_reader
+from batcher.text import iso
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,10 +136,10 @@ def document(standing: Standing) -> dict[str, object]:
     total = counts.total
     return {
         "batch": batch[0] if batch else None,
-        "created": words.iso(batch[1]) if batch else None,
+        "created": iso(batch[1]) if batch else None,
         "runs": batch[2] if batch else 0,
         "active": standing.active,
-        "last_activity": None if standing.latest is None else words.iso(standing.latest),
+        "last_activity": None if standing.latest is None else iso(standing.latest),
         "files": total.jobs,
         "bytes": total.bytes,
         "duration_ms": total.duration_ms,

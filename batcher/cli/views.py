@@ -14,7 +14,7 @@ from batcher.model import LIMITED
 from batcher.states import FACTS, State
 from batcher.store.reader import Counts
 from batcher.store.table import Move
-from batcher.text import show_text
+from batcher.text import iso, show_text
 
 PLAIN_SECONDS = 30.0
 JSON_SECONDS = 5.0
@@ -95,7 +95,7 @@ class JsonView(PlainView):
     @staticmethod
     def line(event: str, at: int, **facts: object) -> str:
         """Return one event as its line."""
-        return json.dumps({"event": event, "at": words.iso(at), **facts})
+        return json.dumps({"event": event, "at": iso(at), **facts})
 
     def emit(self, event: str, at: int, **facts: object) -> None:
         """Print one event."""

@@ -25,6 +25,7 @@ from batcher.states import State
 from batcher.store.db import open_database
 from batcher.store.reader import Reader
 from batcher.store.table import Table
+from batcher.text import show_path, show_text
 
 MOST_JOBS = 500_000  #: in one file: the run reads no huge one
 
@@ -60,8 +61,15 @@ async def _catch_up(place: Place, clock: SystemClock) -> int:
 
 
 async def _heed_left(place: Place, table: Table) -> int:
+    """Carry out what was left, and return how many requests that was. Raises MachineRefuses for one that stays."""
     left = LeftRequests(place.requests)
-    return await heed(table, left, await left.requests())
+    done = await heed(table, left, await left.requests())
+    for name in left.stuck:
+        raise MachineRefuses(
+            f"the request {show_text(name)} was carried out, but cannot be removed",
+            hint=f"Remove it from {show_path(os.fsencode(place.requests))}, and ask again.",
+        )
+    return done
 
 
 def carry_out(place: Place, request: Request, clock: SystemClock) -> int | None:

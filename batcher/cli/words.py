@@ -2,7 +2,7 @@
 
 import os
 import shlex
-from datetime import UTC, datetime
+from datetime import datetime
 
 from batcher.text import show_path, show_text
 
@@ -73,12 +73,6 @@ def typeable(path: bytes) -> str | None:
 def quoted(path: str | os.PathLike[str]) -> str:
     """Return a directory's name as it can be typed, or a placeholder when nobody can type it."""
     return typeable(os.fsencode(os.path.abspath(path))) or "OUT"  # noqa: PTH100 - links stay as they are
-
-
-def iso(ms: int) -> str:
-    """Return UTC milliseconds as text: ``2024-05-31T14:00:00.123Z``."""
-    moment = datetime.fromtimestamp(ms / 1000, UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _from_here(path: bytes) -> bytes:

@@ -14,6 +14,7 @@ from pathlib import Path
 from threading import Lock
 
 from batcher.errors import BatcherError, MachineRefuses
+from batcher.files.below import DIRECTORY_FLAGS, descend, enter
 from batcher.files.reasons import why
 from batcher.files.temporaries import open_temporary
 from batcher.killpoints import reach
@@ -21,7 +22,6 @@ from batcher.text import show_path, show_text
 
 _PRIVATE = 0o700
 _OTHERS = 0o077
-_DIRECTORY_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 #: Refusals that every other job would meet too.
 _MACHINE = frozenset(
@@ -63,7 +63,10 @@ def write_output(root: Path | bytes, name: str, data: bytes, *, replace: bool, o
 
 
 def missing_outputs(root: Path | bytes, names: Iterable[str]) -> list[str]:
-    """Return those of `names` below `root` that are not there as regular files with something in them. Blocks."""
+    """Return those of `names` below `root` that are not there as regular files with something in them. Blocks.
+
+    A link to a directory is followed here: nothing is changed, and a user may have put the directory elsewhere.
+    """
     prefix = os.path.join(os.fsencode(root), b"")
     return [name for name in names if not _is_written(prefix + name.encode())]
 
@@ -106,7 +109,7 @@ def _make_private(place: bytes) -> None:
     _make_private(parent)
     with suppress(FileExistsError):  # another process was quicker
         os.mkdir(place, _PRIVATE)
-    handle = os.open(parent, _DIRECTORY_FLAGS)
+    handle = os.open(parent, DIRECTORY_FLAGS)
     try:
         _sync_directory(handle)
     finally:
@@ -143,30 +146,23 @@ def _parts(name: str) -> list[str]:
 def _directory(root: Path | bytes, parents: list[str]) -> Iterator[int]:
     """Open the directory `parents` below `root`, making what is missing, without following a link on the way."""
     try:
-        current = os.open(root, _DIRECTORY_FLAGS)
+        top = os.open(root, DIRECTORY_FLAGS)
     except OSError as error:
         raise MachineRefuses(f"cannot open {show_path(os.fsencode(root))}: {why(error)}") from error
-    try:
-        for part in parents:
-            below = _step_into(current, part)
-            os.close(current)
-            current = below
-        yield current
-    finally:
-        os.close(current)
+    with descend(top, parents, _step_into) as directory:
+        yield directory
 
 
 def _step_into(directory: int, part: str) -> int:
-    flags = _DIRECTORY_FLAGS | os.O_NOFOLLOW
     with _making:
         try:
-            return os.open(part, flags, dir_fd=directory)
+            return enter(directory, part)
         except FileNotFoundError:
             with suppress(FileExistsError):  # another process was quicker
                 os.mkdir(part, _PRIVATE, dir_fd=directory)
                 reach("directory-made")
             _sync_directory(directory)
-            return os.open(part, flags, dir_fd=directory)
+            return enter(directory, part)
 
 
 def _same_content(directory: int, name: str, data: bytes) -> bool:
@@ -236,14 +232,14 @@ def _link(directory: int, temporary: str, name: str) -> bool:
 
 
 def remove_file(path: Path) -> None:
-    """Remove a file, so that not even a power cut brings it back. Blocks. Raises OSError."""
-    path.unlink()
+    """Remove a file, which may be gone already, so that not even a power cut brings it back. Blocks. Raises OSError."""
+    path.unlink(missing_ok=True)
     sync_directory(path.parent)
 
 
 def sync_directory(path: Path) -> None:
     """Have what was placed in a directory, or removed, outlast a power cut. Blocks. Raises OSError."""
-    directory = os.open(path, _DIRECTORY_FLAGS)
+    directory = os.open(path, DIRECTORY_FLAGS)
     try:
         _sync_directory(directory)
     finally:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import structlog
 
+from batcher.files.below import DIRECTORY_FLAGS, descend
 from batcher.files.reasons import why
 from batcher.killpoints import reach
-from batcher.text import show_path
 
 RESERVED_PREFIX = ".batcher"  #: no recording's output has a part that begins so
 _log = structlog.get_logger()
@@ -40,27 +40,31 @@ def _create(name: str, flags: int, directory: Path | int) -> int:
     return os.open(directory / name, flags, 0o600)
 
 
-def sweep_temporaries(directories: Iterable[Path], owner: str = "") -> int:
-    """Remove what a killed process of this owner left in `directories`, return how many files. Blocks.
+def sweep_temporaries(root: Path, below: Iterable[str] = ("",), owner: str = "") -> int:
+    """Remove what a killed process of this owner left in directories `below` root, return how many files. Blocks.
 
-    Only for the holder of the batch, and before it writes. A directory that cannot be read is left alone: we cannot
-    have written there either.
+    Only for the holder of the batch, and before it writes. A directory that cannot be read, or that a link leads to, is
+    left alone: we cannot have written there either.
     """
-    swept, name_of_ours = 0, re.compile(rf"{re.escape(_prefix(owner))}\d+-\d+\.tmp")
-    for directory in directories:
-        try:
-            names = [name for name in os.listdir(directory) if name_of_ours.fullmatch(name)]
-        except OSError:
-            continue
-        swept += sum(_sweep(directory / name) for name in names)
-    return swept
+    name_of_ours = re.compile(rf"{re.escape(_prefix(owner))}\d+-\d+\.tmp")
+    return sum(_sweep_directory(root, directory, name_of_ours) for directory in below)
 
 
-def _sweep(path: Path) -> bool:
+def _sweep_directory(root: Path, below: str, name_of_ours: re.Pattern[str]) -> int:
     try:
-        os.unlink(path)
+        top = os.open(root, DIRECTORY_FLAGS)
+        with descend(top, [part for part in below.split("/") if part]) as directory:
+            names = [name for name in os.listdir(directory) if name_of_ours.fullmatch(name)]
+            return sum(_sweep(directory, name) for name in names)
+    except OSError:
+        return 0
+
+
+def _sweep(directory: int, name: str) -> bool:
+    try:
+        os.unlink(name, dir_fd=directory)
     except OSError as error:
-        _log.warning("a temporary file stays", path=show_path(os.fsencode(path)), reason=why(error))
+        _log.warning("a temporary file stays", file=name, reason=why(error))
         return False
     reach("temporary-swept")
     return True

@@ -4,15 +4,13 @@ import json
 import math
 from base64 import b64encode
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime, timedelta
 
 from batcher.model import Part, Transcript, Word
 from batcher.render.about import About
 from batcher.render.safe import escape_json
-from batcher.text import show_text
+from batcher.text import iso, show_text
 
 SCHEMA = "batcher.transcript/1"
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
 
 
@@ -25,7 +23,7 @@ def structured(transcript: Transcript, about: About) -> bytes:
     lines = [_line("schema", SCHEMA), _line("source", _source(about))]
     lines += [_line("options", about.options), _line("service", _service(transcript, about))]
     if about.times:
-        lines.append(_line("times", {name: _iso(ms) for name, ms in about.times.items()}))
+        lines.append(_line("times", {name: iso(ms) for name, ms in about.times.items()}))
     lines.append(_line("text", transcript.text))
     if translated := transcript.translation_text:
         lines.append(_line("translation_text", translated))
@@ -94,11 +92,6 @@ def _word(word: Word) -> dict[str, object]:
 def _present(**values: object) -> dict[str, object]:
     """Return the values that are known."""
     return {name: value for name, value in values.items() if value is not None and value != ""}
-
-
-def _iso(milliseconds: int) -> str:
-    moment = _EPOCH + timedelta(milliseconds=milliseconds)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _plain(value: object) -> object:

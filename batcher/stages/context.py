@@ -91,7 +91,10 @@ class Bells:
     answered: Wakeup = field(default_factory=Wakeup)  #: a sealed upload has its answer, or lost it
 
     def ring_all(self) -> None:
-        """Wake everybody."""
+        """Wake the stages that may go on when the service is there again.
+
+        Not `ahead`, which the upload wakes when it lacks room, nor whoever waits for answers at the end.
+        """
         for bell in (self.examine, self.upload, self.poll, self.collect):
             bell.ring()
 

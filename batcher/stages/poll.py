@@ -213,7 +213,9 @@ class Poll:
         shortest = max(context.service.poll_seconds, self._crowded())
         if self._failures:
             probe = min(LONGEST_PROBE_SECONDS, 0.5 * 2.0 ** min(self._failures, 10))
-            return max(shortest, probe * context.dice.stream("probe").uniform(0.8, 1.0))
+            probe *= context.dice.stream("probe").uniform(0.8, 1.0)
+            given_up = probe if self._reached else self._started + NEVER_REACHED_SECONDS - self._looked
+            return max(shortest, min(probe, given_up))
         outlook = await context.table.transact(partial(look_out, settle=context.plan.settle))
         self._outlook = outlook
         if context.lingering and not context.survey_wanted:

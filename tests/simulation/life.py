@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 #: Whose work runs at the moment: the service tells callers apart by nothing but the key, the oracle by this.
 WHO: ContextVar["Life | None"] = ContextVar("who", default=None)
 
+STOP = "stop"  #: among the kills: the first signal, which kills nobody
 AWAITED_SECONDS = 30.0  #: for how long a stopped run awaits the answers of what it has sent
 LEAVING_SECONDS = AWAITED_SECONDS + 10  #: how long it may take to end
 SECOND_SIGNAL = 5.0
@@ -228,7 +229,7 @@ class Life:
     def _stop(self, *, twice: bool) -> None:
         assert self.engine is not None
         self._night.note(f"{self.batch.name} told to stop")
-        self._night.kills["stop"] += 1
+        self._night.kills[STOP] += 1
         self.stopped_at = anyio.current_time()
         self.engine.drain()
         if twice:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import structlog
 
+from tests.simulation.life import STOP
 from tests.simulation.night import Night
 from tests.simulation.shrink import shrink
 from tests.simulation.story import Story, random_story
@@ -123,7 +124,9 @@ def silence() -> None:
 def report(total: Count, seconds: float, jobs: int) -> str:
     """Return the figures in words."""
     nights = max(1, total.nights)
-    counts = f"{total.jobs / nights:.0f} recordings, {total.kills.total() / nights:.1f} kills and stops"
+    stops = total.kills[STOP]
+    ends = f"{(total.kills.total() - stops) / nights:.1f} kills and {stops / nights:.1f} stops"
+    counts = f"{total.jobs / nights:.0f} recordings, {ends}"
     wrong = f"lost {total.lost}, duplicated {total.duplicated}, leaked {total.leaked}, over quota {total.over}"
     shared = f"{total.shared_refused} of {total.shared_submissions} in {total.shared} nights with two batchers"
     lines = [
@@ -135,7 +138,7 @@ def report(total: Count, seconds: float, jobs: int) -> str:
         f"refused for quota: {total.refused} of {total.submissions} submissions, {shared}",
         f"one place too many would have shown in {total.tight} nights; {total.unguarded} with a service that only counts",
         f"beyond a limit, as explained: {_listed(total.explained) or 'nothing'}",
-        f"kills: {_listed(total.kills)}",
+        f"kills and stops: {_listed(total.kills)}",
         f"faults: {_listed(total.faults)}",
         *total.violations,
         f"{total.violations.total()} violations",

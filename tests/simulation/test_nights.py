@@ -10,6 +10,7 @@ import structlog
 from batcher.model import Limits, Load
 from batcher.store import claim
 from batcher.store.table import Ledger
+from tests.simulation.life import STOP
 from tests.simulation.night import Night
 from tests.simulation.runs import Count, count, live, report, silence
 from tests.simulation.shrink import shrink
@@ -196,7 +197,8 @@ def test_the_report_tells_what_was_in_the_nights() -> None:
     """Counts of several nights add up, and violations are told with their seeds."""
     total = Count()
     total.add(Count(1, 2.0, 10, lost=1))
-    total.add(Count(2, 4.0, 50, violations=Count().violations))
+    total.add(Count(2, 4.0, 50, kills=Counter({STOP: 1, "second signal": 2, "any await": 7})))
     words = report(total, 1.5, 1)
+    assert "3.0 kills and 0.3 stops" in words
     assert "3 nights, 2.00 a second" in words
     assert "lost 1" in words

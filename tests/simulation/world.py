@@ -170,11 +170,11 @@ class SimulatedDisk:
         """Tell whether a person left anything."""
         return bool(self._world.requests)
 
-    async def drop_request(self, name: str) -> None:
+    async def drop_request(self, name: str) -> bool:
         """Forget it; but not when the run has ended: a thread is not gone to any more then."""
         await checkpoint()
         self._alive()
-        del self._world.requests[name]
+        return bool(self._world.requests.pop(name))
 
     async def free_bytes(self) -> int:
         """Return plenty, or nothing at all."""
