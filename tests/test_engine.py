@@ -151,6 +151,20 @@ def test_not_every_recording_is_tried_on_a_service_that_went_away(folder: Path) 
     assert bed.wrong() == []
 
 
+@pytest.mark.parametrize("api", ["grpc", "rest"])
+def test_uploads_that_get_nowhere_are_tried_now_and_then_while_lists_are_answered(folder: Path, api: str) -> None:
+    """Something on the way keeps them off, for hours: one is tried a listing, and all go when one gets there."""
+    bed = Bed(folder, *range(1_000, 1_040), api=api)
+    sending = (Call.UPLOAD, Call.SUBMIT)
+    bed.trouble = lambda call: AWAY if call in sending and anyio.current_time() < HOUR else None
+    assert bed.run() is None
+    tried = [moment for moment, call in bed.calls if call in sending]
+    assert sum(moment < HOUR for moment in tried) <= MISSED_CALLS + 16 + HOUR / 20
+    assert len([moment for moment in tried if HOUR <= moment < HOUR + 60]) >= 40
+    assert sum(call is Call.SURVEY for moment, call in bed.calls if moment < HOUR) <= 2 * HOUR / 20 + 30
+    assert bed.wrong() == []
+
+
 def test_not_everything_is_fetched_in_vain_from_a_service_that_went_away(folder: Path) -> None:
     """It went just after a list had shown that many were completed."""
     bed = Bed(folder, *range(1_000, 1_150), api="rest")

@@ -38,14 +38,14 @@ class Collect:
 
     async def claim(self, places: int, busy: Collection[object]) -> Claimed[Job | Extra]:
         """Return jobs that are due to be fetched, rendered or cleared, then extras to delete."""
-        context = self._context
+        context, reach_now = self._context, self._context.reach
         if context.draining:
             return Claimed()
-        in_vain = context.reach.in_vain(self.name)
-        if in_vain:
-            context.look_now()
-        states = COLLECTED if context.reach and not in_vain else (State.RENDERING,)
-        return await context.table.transact(partial(_due, states=states, places=places, busy=busy))
+        calls = reach_now.calls(self.name, places) if reach_now else 0
+        states = COLLECTED if calls else (State.RENDERING,)
+        claimed = await context.table.transact(partial(_due, states=states, places=calls or places, busy=busy))
+        reach_now.begun(self.name, len(claimed.items))
+        return claimed
 
     def key(self, item: Job | Extra) -> object:
         """Return the job's id, or the extra's id at the service."""

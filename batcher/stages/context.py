@@ -118,8 +118,9 @@ class Reach:
     away: bool = False
     heard: bool = False  #: the latest listing was answered, if only with an error of the service's own
     proven: bool = True  #: it is the account that this batch's recordings were sent to
-    #: By stage: calls in a row that did not get there, since a listing was answered.
+    #: By stage: calls in a row that did not get there.
     missed: Counter[str] = field(default_factory=Counter)
+    once: set[str] = field(default_factory=set)  #: stages in vain that may try one call, because a listing was answered
 
     def __bool__(self) -> bool:
         return self.ever and not self.away and self.proven
@@ -127,6 +128,21 @@ class Reach:
     def in_vain(self, stage: str) -> bool:
         """Tell whether a stage had better wait for the next listing, lest everything be tried in vain."""
         return self.missed[stage] >= MISSED_CALLS
+
+    def calls(self, stage: str, places: int) -> int:
+        """Return how many calls of a stage may be begun now, of so many that there is a place for."""
+        return min(places, stage in self.once) if self.in_vain(stage) else places
+
+    def begun(self, stage: str, calls: int) -> None:
+        """Take note of how many calls a stage has just begun."""
+        if calls:
+            self.once.discard(stage)
+
+    def try_again(self) -> bool:
+        """Let stages try whose calls got nowhere, one call each: the service is there. Tell whether any waited."""
+        self.once = {stage for stage in self.missed if self.in_vain(stage)}
+        self.missed = Counter(dict.fromkeys(self.once, MISSED_CALLS))
+        return bool(self.once)
 
 
 @dataclass(slots=True)
@@ -213,12 +229,18 @@ class Context:
     def call_succeeded(self, stage: str) -> None:
         """Take note that a call of a stage got there."""
         self.reach.missed[stage] = 0
+        self.reach.once.discard(stage)
 
     def call_failed(self, stage: str, error: ServiceError) -> None:
         """Take note of a failed call of a stage, and of what it says about the service as a whole."""
-        silent = error.kind in (Kind.UNREACHABLE, Kind.UNCERTAIN)
-        self.reach.missed[stage] = self.reach.missed[stage] + 1 if silent else 0
-        self.service_failed(error)
+        if error.kind not in (Kind.UNREACHABLE, Kind.UNCERTAIN):
+            self.call_succeeded(stage)  # it was answered, if with an error
+            self.service_failed(error)
+            return
+        self.reach.missed[stage] += 1
+        if self.reach.missed[stage] <= MISSED_CALLS:  # after these the next listing comes in its own time
+            self.service_failed(error)
+            self.look_now()
 
     def service_failed(self, error: ServiceError) -> None:
         """Take note of what a failed call says about the service as a whole."""

@@ -128,16 +128,7 @@ class Poll:
         self._failures = 0
         self._reached = True
         reach_now.ever, reach_now.away = True, False
-        self._try_again()
-        if was_away:
-            self._context.bells.ring_all()
-
-    def _try_again(self) -> None:
-        """Let stages go on whose calls got nowhere: the service is there."""
-        reach_now = self._context.reach
-        waiting = any(map(reach_now.in_vain, reach_now.missed))
-        reach_now.missed.clear()
-        if waiting:
+        if reach_now.try_again() or was_away:
             self._context.bells.ring_all()
 
     def _unanswered(self, error: ServiceError) -> None:
@@ -147,8 +138,8 @@ class Poll:
         self._context.service_failed(error)
         self._context.reach.away = error.kind is Kind.UNREACHABLE
         self._context.reach.heard = error.answered
-        if not self._context.reach.away:
-            self._try_again()
+        if not self._context.reach.away and self._context.reach.try_again():
+            self._context.bells.ring_all()
         waited = anyio.current_time() - self._started
         self._reached = self._reached or error.answered
         if not self._reached and error.kind is not Kind.STOP and waited >= NEVER_REACHED_SECONDS:

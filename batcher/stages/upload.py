@@ -55,7 +55,8 @@ class Upload:
 
     async def claim(self, places: int, busy: Collection[object]) -> Claimed[Job]:
         """Claim what the quota allows now, and take note of how many are being sent."""
-        claimed = await self._claim(places, busy)
+        claimed = await self._claim(self._context.reach.calls(self.name, places), busy)
+        self._context.reach.begun(self.name, len(claimed.items))
         self._sending += len(claimed.items)
         self._look(short=len(claimed.items) < places)
         return claimed
@@ -88,15 +89,15 @@ class Upload:
         context = self._context
         if not context.reach:
             return "the service does not answer"
-        if context.reach.in_vain(self.name):
-            context.look_now()
+        if not context.reach.calls(self.name, 1):
             return "asking the service whether it answers: uploads do not get there"
         if context.short_of_space:
             return "too little disk space left here"
         if context.headroom.paused(context.clock.now()):
             return f"the service refused a moment ago: {context.headroom.refusal}"
         if not context.headroom.fresh(context.clock.now()):
-            context.look_now()
+            if not context.reach.in_vain(self.name):
+                context.look_now()
             return "asking the service how much room there is"
         return ""
 
