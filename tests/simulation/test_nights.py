@@ -78,6 +78,7 @@ REGRESSIONS = [
         second=5,
     ),
     Story(8001777, 15, Limits(1, 1), ("lists", "files", "torsos", "twins"), settle_s=120),
+    Story(7214, 19, Limits(20, 40), ("slow", "overdue", "longest"), ends=3, settle_s=120),
 ]
 
 
