@@ -56,6 +56,7 @@ class Poll:
         self._looked = float("-inf")
         self._looked_thoroughly = float("-inf")
         self._outlook: Outlook | None = None  # as of before the look
+        self._applied = 0  # when the latest look was applied, UTC milliseconds
         parts = context.plan.shard.parts if context.plan.shard else 1
         most = max(1, MOST_LOOKS // parts)
         self._looks_seconds = MOST_LOOKS_SECONDS * max(1.0, parts * most / MOST_LOOKS)
@@ -71,6 +72,8 @@ class Poll:
 
     async def _look(self) -> None:
         context = self._context
+        if context.clock.now() <= self._applied:  # else what that look has moved had moved during this one
+            await anyio.sleep(0.002)
         self._looked = anyio.current_time()
         self._looks.append(self._looked)
         began = context.clock.now()
@@ -90,6 +93,7 @@ class Poll:
         scene = Scene(batch.id, batch.session, seen, began, began, plan.settle, plan.patience, plan.max_failures)
         context.headroom.judge()
         judgement, outlook = await context.table.transact(partial(_apply, scene=scene))
+        self._applied = context.clock.now()
         reach("survey-applied")
         self._learn(judgement, scene)
         if self._over(judgement, outlook, began, complete=seen.complete):

@@ -79,6 +79,7 @@ REGRESSIONS = [
     ),
     Story(70004035, 69, Limits(8, 8, None, 2_000_000), ("budget", "suspend"), ends=2, api="rest", settle_s=300),
     Story(8001777, 15, Limits(1, 1), ("lists", "files", "torsos", "twins"), settle_s=120),
+    Story(7214, 19, Limits(20, 40), ("slow", "overdue", "longest"), ends=3, settle_s=120),
 ]
 
 
