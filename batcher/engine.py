@@ -17,7 +17,7 @@ from batcher.model import Limits, Load
 from batcher.policy import LOOK_LATE_MS, Headroom, Residence
 from batcher.requests import Request
 from batcher.service import Service
-from batcher.sharing import PRESUMED_MS, Company
+from batcher.sharing import PRESUMED_MS, Company, Neighbours
 from batcher.stages.ahead import Ahead
 from batcher.stages.collect import Collect
 from batcher.stages.context import Compute, Context, Plan, compute_inline
@@ -137,7 +137,7 @@ class Engine:
             plan=plan,
             batch=batch,
             compute=self._compute,
-            headroom=Headroom(plan.limits, self._company(batch), looks_apart_ms=self._looks_apart_ms),
+            headroom=self._headroom(batch),
             residence=Residence(service.poll_seconds),
             openings=Openings(self._disk),
             valve=self._valve,
@@ -148,12 +148,15 @@ class Engine:
         self._table.on_moves = context.announce
         return context
 
-    def _company(self, batch: Batch) -> Company | None:
-        shard = self._plan.shard
-        if shard is None:
-            return None
-        presumed = max(PRESUMED_MS, 2 * (self._looks_apart_ms + LOOK_LATE_MS))  # two looks, or it would be missed
-        return Company(shard, batch.id, self._clock.now(), self._plan.bounds.bytes, presumed)
+    def _headroom(self, batch: Batch) -> Headroom:
+        plan = self._plan
+        headroom = Headroom(plan.limits, looks_apart_ms=self._looks_apart_ms)
+        presumed = max(PRESUMED_MS, 2 * (self._looks_apart_ms + LOOK_LATE_MS))  # two looks, or others would be missed
+        if plan.shard is None:
+            headroom.neighbours = Neighbours(batch.id, presumed)
+        else:
+            headroom.company = Company(plan.shard, batch.id, self._clock.now(), plan.bounds.bytes, presumed)
+        return headroom
 
     @property
     def _looks_apart_ms(self) -> int:

@@ -11,7 +11,7 @@ from statistics import fmean
 from batcher.errors import Kind
 from batcher.judgement import Judgement
 from batcher.model import NOTHING, Job, Limits, Load, Remedy
-from batcher.sharing import Company
+from batcher.sharing import Company, Neighbours
 from batcher.states import Event, State
 
 BACKOFF_FIRST_MS = 2_000
@@ -110,20 +110,25 @@ class Headroom:
     for a moment, our share is halved, and then it is at most what the next listing shows pending. It stays so for a
     while, longer each time that it proves too much, and then comes back within ten minutes.
 
+    Other batches have a reserve of their own, see `Neighbours`. A refusal just before one of them is first seen tells that
+    two took one free place: no more is given up for it than its part. When all of them are done, all is ours again.
+
     One of several shards keeps no reserve: the others are the other shards, and each keeps to its part.
     """
 
     limits: Limits
     company: Company | None = None  #: the shards that this one shares the account with
+    neighbours: Neighbours | None = None  #: the batches that one shares it with which is no shard
     began: int | None = None  #: when the latest listing that counts was begun
     doubted: int | None = None  #: only a complete listing that is begun from then on counts
     looks_apart_ms: int = 0  #: how long politeness lets a listing wait for the next one
     fresh_ms: int = SURVEY_FRESH_MS  #: how old it may be
     foreign: Load = NOTHING
-    growth: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0)  #: of `foreign`, thing by thing
+    strangers: Load = NOTHING  #: `foreign` without what other batches hold, of which `neighbours` knows
+    growth: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0)  #: of `strangers`, thing by thing
     latest: deque[Load] = field(
         default_factory=lambda: deque(maxlen=LOOKS_REMEMBERED)
-    )  #: `foreign` of complete listings
+    )  #: `strangers` of complete listings
     known: bool = False  #: a complete listing was seen
     version: int = 0  #: changes with all that is learned; room that was reckoned before must not be filled any more
     judging: bool = False  #: a listing is being applied to the table, and not understood yet
@@ -132,6 +137,7 @@ class Headroom:
     share_held: int = SHARE_HELD_MS
     paused_until: int = 0
     refused_since_look: bool = False
+    batches: int = 1  #: how many were at work in the account at the latest look
     refusal: str = ""  #: what the service said when it last refused
 
     def judge(self) -> None:
@@ -149,26 +155,37 @@ class Headroom:
         polite = max(2 * took, self.looks_apart_ms + took + LOOK_LATE_MS)
         self.fresh_ms = max(SURVEY_FRESH_MS, min(polite, SURVEY_FRESH_LONGEST_MS))
         seen = judgement.foreign
+        strangers = self.neighbours.strangers if self.neighbours else seen
         if complete:
-            self._grow(seen)
-            self.foreign, self.known = seen, True
+            self._grow(strangers, self.limits.load().minus(seen))
+            self.foreign, self.strangers, self.known = seen, strangers, True
         else:
-            self.foreign = seen.most(self.foreign)
+            self.foreign, self.strangers = seen.most(self.foreign), strangers.most(self.strangers)
         if self.doubted is not None and complete and began >= self.doubted:
             self.doubted = None
         self.began = began if self.doubted is None else None
-        if self.refused_since_look:
-            self.refused_since_look = False
-            self.share = min(self.share, max(1, judgement.pending) / self.limits.pending)
+        self._learn_share(judgement.pending)
 
-    def _grow(self, seen: Load) -> None:
-        highest = reduce(Load.most, self.latest, self.foreign if self.known else seen)
+    def _learn_share(self, pending: int) -> None:
+        """Learn from a look what the latest refusal was about: a batch that came, or less room than there should be."""
+        before, self.batches = self.batches, self.neighbours.parts if self.neighbours else 1
+        if self.batches == 1 < before:
+            self.share, self.share_held = 1.0, SHARE_HELD_MS
+        elif self.refused_since_look and self.batches > before:
+            self.share = max(self.share, 1 / self.batches)
+        elif self.refused_since_look:
+            self.share = min(self.share, max(1, pending) / self.limits.pending)
+        self.refused_since_look = False
+
+    def _grow(self, seen: Load, left: Load) -> None:
+        highest = reduce(Load.most, self.latest, self.strangers if self.known else seen)
         grown = seen.minus(highest).things()
         self.latest.append(seen)
         # They cannot grow by more than is left, and by one as soon as one place is free.
-        left = self.limits.load().minus(seen).things()
         grown_or_fading = (max(float(new), old * 0.9) for new, old in zip(grown, self.growth, strict=True))
-        self.growth = tuple(min(each, max(1.0, most)) for each, most in zip(grown_or_fading, left, strict=True))
+        self.growth = tuple(
+            min(each, max(1.0, most)) for each, most in zip(grown_or_fading, left.things(), strict=True)
+        )
 
     def doubt(self, now: int) -> None:
         """Claim nothing before a complete listing that is begun from now on: there may be what none has shown yet."""
@@ -203,6 +220,8 @@ class Headroom:
         if not self.fresh(now) or self.paused(now):
             return NOTHING
         reserve = NOTHING if self.company else self._reserve()
+        if self.neighbours:
+            reserve = reserve.plus(self.neighbours.kept(self.limits.load()))
         room = self.limits.load().minus(self.foreign).minus(reserve)
         ours = self.company.part(self.limits.load(), now) if self.company else self.limits.load()
         return room.within(replace(ours, pending=ceil(ours.pending * self._share(now))))

@@ -211,10 +211,12 @@ class Part(SimulatedDisk):
 
 
 class Machines:
-    """Several machines with one input and one account, in virtual time."""
+    """Several machines with one account, in virtual time; with one input, or each with a batch of its own."""
 
-    def __init__(self, folder: Path, recordings: int, api: str = "grpc", poll_seconds: float = 0.5) -> None:
-        self.poll_seconds = poll_seconds
+    def __init__(
+        self, folder: Path, recordings: int, api: str = "grpc", poll_seconds: float = 0.5, *, apart: bool = False
+    ) -> None:
+        self.poll_seconds, self._apart = poll_seconds, apart
         self.engines: list[Engine] = []
         self.world = World()
         for number in range(recordings):
@@ -259,7 +261,7 @@ class Machines:
                     table=Table(database, self.world),
                     service=service,
                     disk=Part(self.world, shard),
-                    plan=Plan(Options(), Limits(PENDING), shard=shard),
+                    plan=Plan(Options(), Limits(PENDING), shard=None if self._apart else shard),
                     listener=lambda _move: None,
                 )
                 self.engines.append(engine)

@@ -13,7 +13,7 @@ from batcher.killpoints import reach
 from batcher.model import Remedy, Survey
 from batcher.reference import parse
 from batcher.stages.context import COLLECTED, Context
-from batcher.states import Event
+from batcher.states import Event, State
 from batcher.store import jobs, survey
 from batcher.store.claim import Unseen, accept_account, settle_loose
 from batcher.store.claim import unseen as all_unseen
@@ -25,6 +25,8 @@ NEVER_REACHED_SECONDS = 120.0
 LONGEST_PROBE_SECONDS = 60.0
 #: A look in between costs less, but shows neither what others freed nor that something is not there.
 THOROUGH_SECONDS = 30.0
+#: So often, where politeness allows it, somebody looks for a free place who holds none.
+SHUT_OUT_SECONDS = 1.0
 #: However many jobs are about to end, ten seconds hold no more looks than this; all shards of an account together. Two
 #: below what a person would call ten a second, because on their way some fall behind others.
 MOST_LOOKS, MOST_LOOKS_SECONDS = 98, 10.0
@@ -42,6 +44,7 @@ class Outlook:
     under_way: int  #: how many have been submitted
     proof: int | None  #: from when on a listing can prove that an uncertain job is not there
     unfinished: int
+    unsent: bool  #: a job waits to be sent
     collecting: bool  #: something of ours waits to be fetched or deleted
     unsettled: bool  #: an upload of an earlier run was not judged yet
     loose: int  #: from when on a listing shows whatever audio an upload without a transcription has left
@@ -105,7 +108,7 @@ class Poll:
         if outlook is None or context.survey_wanted or self._looked - self._looked_thoroughly >= THOROUGH_SECONDS:
             return True
         to_prove = outlook.proof is not None or outlook.unsettled or not context.reach or context.lingering
-        return to_prove or not outlook.unfinished or not context.plan.admit
+        return to_prove or not outlook.unfinished or not context.plan.admit or self._shut_out(outlook)
 
     async def _is_our_account(self, seen: Survey) -> bool:
         """Tell whether what was sent with another key or to another host can be seen here.
@@ -157,9 +160,12 @@ class Poll:
             elif finding.facts.get("remedy") is Remedy.STOP and finding.job.session == scene.session:
                 context.stop(_account_failed(finding))
         took = round(1000 * (anyio.current_time() - self._looked))  # asleep the machine did not look
-        context.headroom.observe(judgement, scene.began, took=took, complete=scene.survey.complete)
-        if context.headroom.company is not None:
-            context.headroom.company.observe(scene.survey, scene.began)
+        headroom = context.headroom
+        if headroom.company is not None:
+            headroom.company.observe(scene.survey, scene.began)
+        if headroom.neighbours is not None:
+            headroom.neighbours.observe(scene.survey, scene.began, headroom.limits.load(), context.accepted_at or 0)
+        headroom.observe(judgement, scene.began, took=took, complete=scene.survey.complete)
         if any(finding.event in _LEAVE_BEHIND for finding in judgement.findings):
             context.headroom.doubt(context.clock.now())  # this look took it for what their jobs hold
         context.bells.upload.ring()
@@ -239,10 +245,19 @@ class Poll:
         context = self._context
         now = context.clock.now()
         age = None if outlook.oldest is None else (now - outlook.oldest) / 1000
-        look = context.residence.next_look(age, outlook.under_way)
+        look = SHUT_OUT_SECONDS if self._shut_out(outlook) else context.residence.next_look(age, outlook.under_way)
         if outlook.proof is None:
             return look
         return min(look, self._seconds_until(outlook.proof))
+
+    def _shut_out(self, outlook: Outlook) -> bool:
+        """Tell whether others leave no room for anything of ours: who looks more often takes all that becomes free.
+
+        A shard that was refused keeps to its part all the same: looking more often would only have more refused.
+        """
+        headroom, now = self._context.headroom, self._context.clock.now()
+        told = headroom.company is None or (headroom.fresh(now) and not headroom.paused(now))
+        return told and outlook.oldest is None and outlook.unsent and min(headroom.room(now).things()) < 1
 
     def _seconds_until(self, moment: int) -> float:
         """Return how long after the latest listing a moment (UTC milliseconds) lies."""
@@ -276,6 +291,7 @@ def look_out(ledger: Ledger, settle: Settle) -> Outlook:
         under_way=cast("int", under_way),
         proof=cast("int | None", proof),
         unfinished=survey.unfinished(ledger),
+        unsent=jobs.exists(ledger, [State.WAITING]),
         collecting=jobs.exists(ledger, COLLECTED) or survey.any_extra(ledger),
         unsettled=bool(ledger.rows(_UNSETTLED)),
         loose=cast("int", loose) + settle.apart_ms,

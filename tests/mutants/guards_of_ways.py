@@ -54,6 +54,29 @@ HOW_IT_GOES = (
         nights=50,
     ),
     Mutant(
+        "leaves other batches nothing of what becomes free",
+        "batcher/policy.py",
+        "            reserve = reserve.plus(self.neighbours.kept(self.limits.load()))\n",
+        "            pass\n",
+        # Most nights are over before two batches have both wanted all of the account for five minutes.
+        hunter="tests/simulation/test_nights.py::"
+        "test_of_two_batches_that_could_use_the_whole_account_neither_is_shut_out",
+    ),
+    Mutant(
+        "takes no turns where there are fewer places than batches",
+        "batcher/sharing.py",
+        "            return whole.most(NOTHING) if after_others else NOTHING\n",
+        "            return NOTHING\n",
+        hunter="tests/test_neighbours.py::test_with_fewer_places_than_batches_they_take_turns",
+    ),
+    Mutant(
+        "looks for a free place no more often than for what has ended",
+        "batcher/stages/poll.py",
+        "        look = SHUT_OUT_SECONDS if self._shut_out(outlook) else ",
+        "        look = ",
+        hunter="tests/test_neighbours.py::test_who_holds_nothing_and_finds_no_room_looks_often",
+    ),
+    Mutant(
         "takes whoever comes and goes for one who grows",
         "batcher/policy.py",
         "        self.latest.append(seen)\n",

@@ -61,6 +61,7 @@ class Batch:
         self.attempts: dict[int, int] = {}
         self.counts: Counter[State] = Counter()
         self.claimed_at = 0.0
+        self.accepted = 0  #: how many attempts were accepted, as far as batcher heard
         self.cancelled: set[int] = set()  #: jobs that somebody gave up
         self.touched: dict[bytes, float] = {}  #: recordings that changed, vanished or were denied, and when last
         #: What complete and other lists have shown, by reference and whether it is bare audio, and since when that is
@@ -201,6 +202,7 @@ class Batch:
         self.counts[self.states.get(move.job, State.NEW)] -= move.job in self.states
         self.counts[move.target] += 1
         self.states[move.job], self.attempts[move.job] = move.target, move.attempt
+        self.accepted += move.event is Event.ACCEPTED
         if move.event in _LET_GO:
             self.let_go.append((self.night.world.now(), move.job, move.attempt))
         if (move.event, move.detail) == (Event.RETRY, ON_REQUEST):

@@ -1,6 +1,7 @@
 """Nothing may stand still: with room in the quota and a job due, an upload starts within a bounded time."""
 
 import math
+from collections import deque
 from math import ceil
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,8 @@ LISTS_FAIL_SECONDS = 5 * 60.0  #: where no list was answered for so long, they f
 #: How long after a refusal less may be sent than there is room for: it is held, twice as long after each one that
 #: follows, and comes back; and until its answer is there.
 HELD_SECONDS, LONGEST_HELD_SECONDS, RECOVERS_SECONDS, ANSWER_SECONDS = 30.0, 16 * 60.0, 600.0, 180.0
+#: Of two batches that both have something to send for so many looks, neither gets so many times what the other does.
+FAIR_LOOKS, FAIR_TIMES, FEW = 10, 6, 12
 #: How long at most nobody looks at the service, whether it answers or not.
 BLIND_SECONDS = 150.0
 PROBES_AN_HOUR = 70.0
@@ -46,6 +49,8 @@ class Watch:
         self._night = night
         self._since: dict[Life, float] = {}  #: since when the service has had room
         self._unused: dict[Life, int] = {}  #: how many looks in a row batcher knew of room
+        #: How many attempts of each batch were accepted, at the latest looks at which each had something to send.
+        self._taken: deque[tuple[int, ...]] = deque(maxlen=FAIR_LOOKS + 1)
 
     async def run(self) -> None:
         """Look until cancelled."""
@@ -53,6 +58,26 @@ class Watch:
             await anyio.sleep(LOOK_SECONDS)
             for batch in self._night.batches:
                 self._look(batch)
+            self._look_for_shut_out()
+
+    def _look_for_shut_out(self) -> None:
+        """Notice that of two batches one takes nearly all that becomes free."""
+        batches = self._night.batches
+        if len(batches) < 2 or not all(map(self._wants_more, batches)):
+            self._taken.clear()
+            return
+        self._taken.append(tuple(batch.accepted for batch in batches))
+        fewest, most = sorted(now - then for now, then in zip(self._taken[-1], self._taken[0], strict=True))
+        if len(self._taken) > FAIR_LOOKS and most > FEW + FAIR_TIMES * fewest:
+            self._night.violated(f"of two batches one has sent {most} in five minutes, the other {fewest}")
+            self._taken.clear()
+
+    def _wants_more(self, batch: Batch) -> bool:
+        """Tell whether a batch would send more if others left room for it: an uncertain job of its own keeps a place."""
+        context = self._at_work(batch)
+        if context is None or batch.counts[State.UNCERTAIN]:
+            return False
+        return _has_place(batch, context) and self._fits(batch, _ANY)
 
     def _look(self, batch: Batch) -> None:
         life, context = batch.life, self._at_work(batch)

@@ -176,6 +176,23 @@ def test_two_batchers_in_one_account_get_along() -> None:
     assert total.shared_refused <= 0.15 * total.shared_submissions
 
 
+@pytest.mark.parametrize(
+    "story",
+    [
+        Story(1, 300, Limits(20, 40), second=300),
+        Story(4, 100, Limits(3, 3), second=100),
+        Story(8, 60, Limits(3, 6), api="rest", second=60),
+        Story(3, 60, Limits(1, 2), api="rest", second=60),
+    ],
+    ids=["many", "as many as places", "rest", "one place"],
+)
+def test_of_two_batches_that_could_use_the_whole_account_neither_is_shut_out(story: Story) -> None:
+    """In an account where nothing goes wrong; and few submissions are refused."""
+    found = count(story)
+    assert found.violations == {}
+    assert found.refused <= 0.15 * found.submissions
+
+
 @pytest.mark.parametrize("api", ["grpc", "rest"])
 def test_the_same_seed_gives_the_same_night_twice(api: str) -> None:
     """A night can be replayed: its trace is a function of its story, whatever happens in it."""
