@@ -76,7 +76,7 @@ class Ahead:
                 with anyio.CancelScope(shield=True):  # what stops us stops the upload too: it soon ends
                     await opened.read.wait()
 
-    async def broke(self, item: Job, error: Exception) -> None:  # noqa: ARG002 - the log has it
+    async def broke(self, item: Job, reason: str) -> None:  # noqa: ARG002 - the log has it
         """Leave the recording to the upload."""
         self._unsuitable.add(item.id)
 

@@ -196,17 +196,17 @@ class Collect:
         at = self._context.backoff("collect", max(1, failures))
         await self._context.table.transact(lambda ledger: jobs.defer(ledger, job, at, failures, reason))
 
-    async def broke(self, item: Job | Extra, error: Exception) -> None:
-        """Try again later, with the error as the reason; outputs that can never be made fail their job."""
+    async def broke(self, item: Job | Extra, reason: str) -> None:
+        """Try again later; outputs that can never be made fail their job."""
         if not isinstance(item, Job):
             await self._defer_extra(*item)
             return
         job = await self._context.table.transact(lambda ledger: jobs.get(ledger, item.id)) or item
         hopeless = job.failures + 1 >= self._context.plan.max_failures
         if hopeless and job.state in (State.STORED, State.RENDERING):
-            await self._fire(job, Event.UNWRITABLE, repr(error), {"cause": Cause.INTERNAL})
+            await self._fire(job, Event.UNWRITABLE, reason, {"cause": Cause.INTERNAL})
         else:
-            await self._defer(job, repr(error))
+            await self._defer(job, reason)
 
 
 _STEPS: dict[State, Callable[[Collect, Job], Awaitable[Job | None]]] = {

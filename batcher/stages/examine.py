@@ -68,22 +68,22 @@ class Examine:
 
         await self._context.table.transact(defer)
 
-    async def broke(self, item: Group, error: Exception) -> None:
-        """Try again later, with the error as the reason; after so many tries the job fails."""
+    async def broke(self, item: Group, reason: str) -> None:
+        """Try again later; after so many tries the job fails."""
         if len(item) > 1:
             self._suspects.update(job.id for job in item)
         else:
-            await self._broke(item[0], error)
+            await self._broke(item[0], reason)
 
-    async def _broke(self, item: Job, error: Exception) -> None:
+    async def _broke(self, item: Job, reason: str) -> None:
         context, failures = self._context, item.failures + 1
         at = context.backoff("examine", failures)
 
         def put_back(ledger: Ledger) -> None:
             if failures >= context.plan.max_failures:
-                jobs.fire(ledger, item.id, State.NEW, Event.UNREADABLE, repr(error), {"cause": Cause.INTERNAL})
+                jobs.fire(ledger, item.id, State.NEW, Event.UNREADABLE, reason, {"cause": Cause.INTERNAL})
             else:
-                jobs.defer(ledger, item, at, failures, repr(error))
+                jobs.defer(ledger, item, at, failures, reason)
 
         await context.table.transact(put_back)
 

@@ -42,7 +42,8 @@ async def _work(stage: Stage[T], item: T, busy: set[object]) -> None:
         raise  # it was sorted, and it concerns the whole batch
     except Exception as error:  # noqa: BLE001 - the one boundary, see the module's first lines
         _log.error("handler failed", stage=stage.name, item=str(stage.key(item)), exc_info=error)
-        await stage.broke(item, error)
+        # Only its type: an error of any library may hold the key, and the table and the summary are not the log.
+        await stage.broke(item, f"batcher itself failed: {type(error).__name__} (log.jsonl tells more)")
     finally:
         busy.discard(stage.key(item))
     stage.bell.ring()  # but not when it was cancelled: the stage ends, and must not be kept from hearing of it

@@ -36,5 +36,5 @@ class Stage(Protocol[T]):
     async def handle(self, item: T) -> None:
         """Work on one item until it is in another state or has another due time."""
 
-    async def broke(self, item: T, error: Exception) -> None:
-        """Put back an item whose handler ended in an error that nobody foresaw."""
+    async def broke(self, item: T, reason: str) -> None:
+        """Put back an item whose handler ended in an error that nobody foresaw, with what the table is to say of it."""

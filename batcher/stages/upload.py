@@ -127,9 +127,9 @@ class Upload:
             self._options[job.options] = Options.from_json(body)
         return self._options[job.options]
 
-    async def broke(self, item: Job, error: Exception) -> None:
+    async def broke(self, item: Job, reason: str) -> None:
         """Put a job back as its seal demands; before the seal it fails after so many tries."""
-        await _Sending(self._context, item, Options()).broke(repr(error))
+        await _Sending(self._context, item, Options()).broke(reason)
 
 
 class _Sending:
