@@ -91,7 +91,7 @@ WHAT_LISTS_PROVE = (
         "batcher/judgement.py",
         "    return remote.id == job.remote or remote.reference == job.reference\n",
         "    return True\n",
-        nights=25,
+        nights=150,
     ),
     Mutant(
         "takes a look that missed a job before it moved for one of the two",

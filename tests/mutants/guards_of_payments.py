@@ -183,7 +183,7 @@ WHAT_IS_PAID = (
         "        verdicts.give_chance(ledger, job_id)\n",
         "        pass\n",
         kinds=("files", "failures"),
-        nights=100,
+        nights=150,
     ),
     Mutant(
         "leaves the second chance to whoever comes next",

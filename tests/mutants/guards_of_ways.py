@@ -1,6 +1,6 @@
 """Guards of the limits, of the way of a job, and of how a run waits and ends."""
 
-from tests.mutants.mutant import Mutant
+from tests.mutants.mutant import Edit, Mutant
 
 HOW_IT_GOES = (
     Mutant(
@@ -125,6 +125,11 @@ HOW_IT_GOES = (
         "batcher/stages/upload.py",
         "        if not context.reach.calls(self.name, 1):\n",
         "        if False:\n",
+        also=Edit(
+            "batcher/stages/upload.py",
+            "self._claim(self._context.reach.calls(self.name, places), busy)",
+            "self._claim(places, busy)",
+        ),
         # A night has it when many uploads fail at once just after a list.
         hunter="tests/test_engine.py::test_not_every_recording_is_tried_on_a_service_that_went_away",
     ),
@@ -242,8 +247,15 @@ HOW_IT_GOES = (
         "batcher/policy.py",
         "min(polite, SURVEY_FRESH_LONGEST_MS)",
         "polite",
-        kinds=("suspend",),
-        nights=70,
+        hunter="tests/test_policy.py::test_a_list_in_whose_middle_the_machine_slept_is_not_gone_by_for_hours",  # no list of a night takes so long
+    ),
+    Mutant(
+        "goes by a list for longer because the machine slept while it was made",
+        "batcher/stages/poll.py",
+        "        took = round(1000 * (anyio.current_time() - self._looked))  #",
+        "        took = context.clock.now() - scene.began  #",
+        # Of a night in ten thousand, which has its own test.
+        hunter="tests/simulation/test_nights.py::test_a_night_that_once_went_wrong_goes_well",
     ),
     Mutant(
         "gives up after three tries",
