@@ -31,6 +31,9 @@ LISTS_FAIL_SECONDS = 5 * 60.0  #: where no list was answered for so long, they f
 HELD_SECONDS, LONGEST_HELD_SECONDS, RECOVERS_SECONDS, ANSWER_SECONDS = 30.0, 16 * 60.0, 600.0, 180.0
 #: Of two batches that both have something to send for so many looks, neither gets so many times what the other does.
 FAIR_LOOKS, FAIR_TIMES, FEW = 10, 6, 12
+#: A recording that takes more of the account's bytes than this waits long beside a batch with smaller ones: so much is
+#: hardly ever free at once.
+LARGE_PART = 8
 #: How long at most nobody looks at the service, whether it answers or not.
 BLIND_SECONDS = 150.0
 PROBES_AN_HOUR = 70.0
@@ -39,6 +42,7 @@ _DUE = """
     SELECT max(files), max(bytes) FROM job
     WHERE state = 'waiting' AND not_before <= ? AND files <= ? AND bytes <= ?
 """
+_LARGEST = "SELECT max(bytes) FROM job WHERE state = 'waiting' AND not_before <= ?"
 _HELD = "SELECT sum(files), sum(bytes) FROM job WHERE state IN (SELECT value FROM json_each(?))"
 
 
@@ -77,7 +81,15 @@ class Watch:
         context = self._at_work(batch)
         if context is None or batch.counts[State.UNCERTAIN]:
             return False
-        return _has_place(batch, context) and self._fits(batch, _ANY)
+        return _has_place(batch, context) and self._fits(batch, _ANY) and self._lacks_places(batch, context)
+
+    def _lacks_places(self, batch: Batch, context: Context) -> bool:
+        """Tell whether it is the number of a batch's recordings that counts for what it may send, not their bytes."""
+        limit = context.headroom.limits.load().bytes
+        ((largest,),) = batch.rows(_LARGEST, self._night.world.now() + batch.skew_ms)
+        ((_, held),) = batch.rows(_HELD, json_array(HELD_STATES))
+        largest, held = int(str(largest or 0)), int(str(held or 0))
+        return largest <= limit // LARGE_PART and held + largest <= limit // 2
 
     def _look(self, batch: Batch) -> None:
         life, context = batch.life, self._at_work(batch)
