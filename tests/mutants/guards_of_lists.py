@@ -230,8 +230,8 @@ WHAT_LISTS_PROVE = (
     Mutant(
         "does not take up what an earlier attempt has made",
         "batcher/judgement.py",
-        "    return sorted(usable, key=lambda remote: _worth(job, remote))[:1]\n",
-        "    return sorted(usable, key=lambda remote: _worth(job, remote))[:0]\n",
+        "    best = sorted(usable, key=lambda remote: _worth(job, remote))[:1]\n",
+        "    best = sorted(usable, key=lambda remote: _worth(job, remote))[:0]\n",
         kinds=("overdue",),
     ),
     Mutant(
