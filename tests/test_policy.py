@@ -414,28 +414,41 @@ def test_with_nothing_under_way_there_is_no_hurry() -> None:
 
 
 def test_looks_come_quick_when_jobs_are_about_to_end() -> None:
-    """Slow while none can end yet, quick from the time on that the quickest took."""
-    residence = Residence(1.0)
+    """Slow while none can end yet, quick from the time on that the quickest nearly took."""
+    residence = Residence(0.1)
     for seconds in (100, 120, 140):
         residence.completed(seconds)
     assert residence.next_look(0, 100) == 20
-    assert residence.next_look(70, 100) == pytest.approx(10)
-    assert residence.next_look(100, 100) == pytest.approx(0.02 * 120)
+    assert residence.next_look(80, 100) == pytest.approx(10)
+    assert residence.next_look(100, 100) == pytest.approx(0.02 * 120 / 3)
+
+
+def test_looks_are_thinned_out_when_there_were_many_for_what_has_ended() -> None:
+    """Jobs that were sent together end together and are worth many looks; of such as end one by one each is not."""
+    residence = Residence(0.1, looks=50)
+    residence.completed(100)
+    assert residence.next_look(100, 100) == pytest.approx(2 / 3)
+    residence.looked()
+    assert residence.next_look(100, 100) == pytest.approx(2)
+    for _ in range(2):
+        residence.completed(100)
+    assert residence.next_look(100, 100) == pytest.approx(2 / 3)
 
 
 @pytest.mark.parametrize(("under_way", "seconds"), [(2000, 2), (100, 2), (50, 4), (40, 5), (1, 5)])
 def test_a_look_should_show_two_that_ended_and_not_come_late_for_them(under_way: int, seconds: float) -> None:
     """Two listings of one call each for two jobs are one call a job; a small window is not left empty for it."""
-    residence = Residence(1.0)
+    residence = Residence(1.0, looks=1_000)
     residence.completed(100)
     assert residence.next_look(100, under_way) == pytest.approx(seconds)
 
 
 def test_before_anything_is_known_looks_follow_the_age() -> None:
-    """A tenth of the oldest job's age is lost at most."""
+    """A tenth of the oldest job's age is lost at most, and less where many jobs wait for it."""
     residence = Residence(2.0)
     assert residence.next_look(5, 1) == 2
     assert residence.next_look(60, 1) == pytest.approx(6)
+    assert residence.next_look(60, 100) == pytest.approx(2.4)
     assert residence.next_look(1000, 1) == 20
 
 

@@ -79,6 +79,7 @@ class Poll:
             await anyio.sleep(0.002)
         self._looked = anyio.current_time()
         self._looks.append(self._looked)
+        context.residence.looked()
         began = context.clock.now()
         thorough = self._must_be_thorough()
         context.survey_wanted = False
