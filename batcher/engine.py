@@ -17,7 +17,7 @@ from batcher.model import Limits, Load
 from batcher.policy import LOOK_LATE_MS, Headroom, Residence
 from batcher.requests import Request
 from batcher.service import Service
-from batcher.sharing import PRESUMED_MS, Company, Neighbours
+from batcher.sharing import DOOR_MS, PRESUMED_MS, Company, Neighbours
 from batcher.stages.ahead import Ahead
 from batcher.stages.collect import Collect
 from batcher.stages.context import Compute, Context, Plan, compute_inline
@@ -55,6 +55,7 @@ class Pulse:
     in_vain: bool  #: what is to be fetched or deleted waits for the next listing: calls do not get there
     foreign: Load  #: what others hold
     limits: Limits
+    unlisted: int  #: so many that the service has accepted are not in its list
     lingering: bool  #: all is done but one last look, see `Context.lingering`
     draining: bool
     scanned: bool
@@ -153,7 +154,7 @@ class Engine:
         headroom = Headroom(plan.limits, looks_apart_ms=self._looks_apart_ms)
         presumed = max(PRESUMED_MS, 2 * (self._looks_apart_ms + LOOK_LATE_MS))  # two looks, or others would be missed
         if plan.shard is None:
-            headroom.neighbours = Neighbours(batch.id, presumed)
+            headroom.neighbours = Neighbours(batch.id, presumed, DOOR_MS + 2 * self._looks_apart_ms)
         else:
             headroom.company = Company(plan.shard, batch.id, self._clock.now(), plan.bounds.bytes, presumed)
         return headroom
@@ -217,6 +218,7 @@ class Engine:
             in_vain=context.reach.in_vain(Collect.name),
             foreign=context.headroom.foreign,
             limits=context.headroom.limits,
+            unlisted=context.unlisted,
             lingering=context.lingering,
             draining=context.draining,
             scanned=context.scanned.is_set(),

@@ -50,7 +50,14 @@ class Judgement:
     extras: list[RemoteObject] = field(default_factory=list)  #: ours, but of no use to any job
     ours: int = 0
     pending: int = 0  #: everybody's
+    unlisted: int = 0  #: jobs that were accepted, and that this complete list does not show though it should by now
     foreign: Load = NOTHING  #: everything that no held job accounts for
+
+    @property
+    def ended(self) -> int:
+        """Return how many jobs of ours were pending before this look, and are not any more."""
+        over = (Event.COMPLETED, Event.SERVICE_FAILED)
+        return sum(f.event in over and f.job.state is State.SUBMITTED for f in self.findings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,6 +262,8 @@ def _forsake(scene: Scene, job: Job, listed: list[RemoteObject], judgement: Judg
 def _judge_missing(scene: Scene, job: Job, earlier: list[RemoteObject], judgement: Judgement) -> RemoteObject | None:
     """Collect the proof that a job is not at the service (see `Settle`). With it, what an earlier attempt made is its own."""
     earliest = job.since + scene.settle.wait_ms
+    if job.state is not State.UNCERTAIN and scene.survey.complete and scene.began >= job.since + scene.settle.apart_ms:
+        judgement.unlisted += 1
     if not scene.survey.complete or scene.began < earliest:
         return None
     if job.absent_at is None or job.absent_at < earliest:  # a mark from before it moved proves nothing any more

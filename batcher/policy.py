@@ -112,7 +112,7 @@ class Headroom:
     The reserve for other clients is zero until they are seen, then twice their largest recent growth beyond what the
     latest listings showed: who only comes and goes does not grow. A refusal for quota tells that the account holds less
     than it should, for instance because of what lists do not show (other projects of the organisation): nothing is sent
-    for a moment, our share is halved, and then it is at most what the next listing shows pending. It stays so for a
+    for a moment, our share is halved, and then it is at most what the next listing tells was pending. It stays so for a
     while, longer each time that it proves too much, and then comes back within ten minutes.
 
     Other batches have a reserve of their own, see `Neighbours`. A refusal just before one of them is first seen tells that
@@ -169,10 +169,13 @@ class Headroom:
         if self.doubted is not None and complete and began >= self.doubted:
             self.doubted = None
         self.began = began if self.doubted is None else None
-        self._learn_share(judgement.pending)
+        self._learn_share(judgement.pending + judgement.ended)
 
     def _learn_share(self, pending: int) -> None:
-        """Learn from a look what the latest refusal was about: a batch that came, or less room than there should be."""
+        """Learn from a look what the latest refusal was about: a batch that came, or less room than there should be.
+
+        `pending` is what may have been pending at that moment: what has ended by the time of the look was, too.
+        """
         before, self.batches = self.batches, self.neighbours.parts if self.neighbours else 1
         if self.batches == 1 < before:
             self.share, self.share_held = 1.0, SHARE_HELD_MS

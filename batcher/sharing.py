@@ -9,7 +9,9 @@ others have shown to need, up to an equal part.
 """
 
 from bisect import bisect
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from functools import reduce
 
 from batcher.model import NOTHING, Load, Survey
 from batcher.reference import parse
@@ -17,6 +19,10 @@ from batcher.shard import Shard
 
 #: For so long at least a shard counts that was not seen any more, or, in the beginning, not yet.
 PRESUMED_MS = 60_000
+#: Where the account has hardly more places than this, a newcomer might never see a free one.
+FEW_PLACES = 3
+#: How long a place is then left free, beside two looks of a newcomer.
+DOOR_MS = 2_000
 #: One that comes later sends one recording, until so many looks have shown it: by then the others make room for it.
 SHOWN_LOOKS = 2
 
@@ -38,6 +44,11 @@ def by_batch(survey: Survey) -> tuple[dict[str, Load], Load]:
         else:
             held[reference.batch] = held.get(reference.batch, NOTHING).plus(listed.load)
     return held, strangers
+
+
+def sum_of(loads: Iterable[Load]) -> Load:
+    """Return what they are together."""
+    return reduce(Load.plus, loads, NOTHING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +75,18 @@ class Neighbours:
 
     They are those that had something queued or at work within the last minute. To each of them is left what it holds, and
     twice the most that it lately held, up to an equal part of the account: one that is kept small by others grows to its
-    part, and one that needs little leaves the rest. Where there are fewer places than batches, they take turns.
+    part, and one that needs little leaves the rest. Where there are fewer places than batches, they take turns. Who holds
+    nothing is not seen: where there are few places, one that became free is now and then left so for a moment.
     """
 
     batch: str
     lately_ms: int = PRESUMED_MS  #: longer where looks are far apart
+    door_ms: int = DOOR_MS  #: likewise
     others: dict[str, Neighbour] = field(default_factory=dict)
     strangers: Load = NOTHING  #: what nobody's batch holds
     accepted: int = 0  #: when the service last accepted something of this batch
+    door: bool = False  #: a place is left free for whoever has none
+    opened: int | None = None  #: when one was last left free
 
     @property
     def parts(self) -> int:
@@ -86,15 +101,24 @@ class Neighbours:
         held, strangers = by_batch(survey)
         self.strangers = strangers if survey.complete else strangers.most(self.strangers)
         self.accepted = accepted
-        full = sum((load.pending for load in held.values()), strangers.pending) >= limits.pending
+        full = min(limits.minus(sum_of(held.values())).minus(strangers).things()) <= 0
         for batch in (held.keys() | self.others.keys()) - {self.batch}:
             known, seen = self.others.get(batch, Neighbour()), held.get(batch, NOTHING)
             self.others[batch] = known.seen(seen, now, lately_ms=self.lately_ms, full=full, complete=survey.complete)
         self.others = {batch: other for batch, other in self.others.items() if other.most.pending}
+        self._leave_door(now, limits.minus(self.strangers).pending, full=full)
+
+    def _leave_door(self, now: int, places: int, *, full: bool) -> None:
+        """Leave a place that became free for a moment, if it is a minute since anybody else could have had one."""
+        if self.opened is None or self.others:
+            self.opened = now - self.door_ms
+        elif not full and now - self.opened > self.lately_ms + self.door_ms:
+            self.opened = now
+        self.door = places <= FEW_PLACES and 0 <= now - self.opened < self.door_ms
 
     def kept(self, limits: Load) -> Load:
         """Return what is to be left free for the others, beyond what they hold."""
-        whole, kept = limits.minus(self.strangers), NOTHING
+        whole, kept = limits.minus(self.strangers), Load(pending=1 if self.door else 0)
         order = sorted((*self.others, self.batch))
         if min(whole.things()) < len(order):
             after_others = any(other.there < self.accepted for other in self.others.values())

@@ -179,6 +179,24 @@ def test_other_states_do_not_need_to_be_listed(state: State) -> None:
     assert (events(judgement), judgement.missed) == ([], [])
 
 
+@pytest.mark.parametrize(
+    ("state", "complete", "passed", "unlisted"),
+    [
+        (State.SUBMITTED, True, SETTLE.apart_ms, 1),
+        (State.COMPLETED, True, SETTLE.apart_ms, 1),
+        (State.SUBMITTED, True, SETTLE.apart_ms - 1, 0),
+        (State.SUBMITTED, False, SETTLE.apart_ms, 0),
+        (State.UNCERTAIN, True, SETTLE.apart_ms, 0),
+    ],
+)
+def test_what_was_accepted_and_is_not_listed_is_told_long_before_it_counts_as_lost(
+    state: State, *, complete: bool, passed: int, unlisted: int
+) -> None:
+    """Lists lag by seconds, and what was never accepted for certain need not be listed."""
+    assert look(a_job(state), began=SINCE + passed, complete=complete).unlisted == unlisted
+    assert look(a_job(state), listed(), began=SINCE + passed, complete=complete).unlisted == 0
+
+
 def test_what_is_proven_absent_goes_again_or_is_lost() -> None:
     """An upload that never arrived is sent again; a job the service lost is a person's decision."""
     (absent,) = look(a_job(State.UNCERTAIN, absent_at=LATE), began=2 * LATE).findings

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batcher.errors import Kind
-from batcher.judgement import Judgement
+from batcher.judgement import Finding, Judgement
 from batcher.model import NO_LIMIT, NOTHING, Job, Limits, Load, Remedy
 from batcher.policy import (
     BACKOFF_CAP_MS,
@@ -319,6 +319,18 @@ def test_a_refusal_teaches_how_much_the_account_holds() -> None:
     assert headroom.room(NOW + PAUSE_MS).pending <= 7
     headroom.observe(full(0), NOW + PAUSE_MS)
     assert headroom.room(NOW + PAUSE_MS).pending >= 6, "only the first listing after a refusal teaches"
+
+
+def test_what_has_ended_since_was_pending_when_it_was_refused() -> None:
+    """Short jobs are over when the next listing comes, and sent one by one for it from then on."""
+    headroom = Headroom(Limits())
+    headroom.refused(NOW)
+    ended = [
+        Finding(a_job(State.SUBMITTED), event) for event in (Event.COMPLETED, Event.COMPLETED, Event.SERVICE_FAILED)
+    ]
+    gone = [Finding(a_job(State.COMPLETED), Event.SERVICE_FAILED), Finding(a_job(State.UNCERTAIN), Event.ABSENT)]
+    headroom.observe(Judgement(pending=2, findings=ended + gone), NOW + 100)
+    assert headroom.room(NOW + PAUSE_MS).pending == 5
 
 
 def test_nothing_is_claimed_in_the_moment_after_a_refusal() -> None:

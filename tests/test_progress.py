@@ -29,6 +29,7 @@ PULSE = Pulse(
     in_vain=False,
     foreign=Load(),
     limits=Limits(files=10, bytes=10 * MB),
+    unlisted=0,
     lingering=False,
     draining=False,
     scanned=True,
@@ -136,6 +137,16 @@ def test_the_upload_rate_is_that_of_the_latest_seconds() -> None:
         (counts(waiting=5), {"why_waiting": "too little disk space left here"}, "too little disk space left here"),
         (counts(waiting=5, uploading=3), {"why_waiting": "too little disk space left here"}, ""),
         (counts(submitted=5), {"lacking": "pending"}, ""),
+        (
+            counts(submitted=5, waiting=3),
+            {"lacking": "pending", "unlisted": 5},
+            "5 recordings that the service accepted are not in its list; it is asked for a while before they count as lost",
+        ),
+        (
+            counts(submitted=1),
+            {"unlisted": 1},
+            "1 recording that the service accepted is not in its list; it is asked for a while before it counts as lost",
+        ),
         (counts(), {"scanned": False}, "looking through the inputs"),
         (counts(uncertain=2, done=1), {}, "2 answers were lost; looking at the service before sending again"),
         (

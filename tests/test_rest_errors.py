@@ -258,7 +258,7 @@ class _Form(BaseModel):
 )
 def test_a_success_that_makes_no_sense_is_none(call: Callable[[], object]) -> None:
     """A page of a hotel's network is no list of files."""
-    assert ended_with(call, Verb.SURVEY).kind is L
+    assert ended_with(call, Verb.SURVEY).kind is U
     assert ended_with(call, Verb.SUBMIT_SEALED).kind is UNSURE
     assert ended_with(call).code == str(UNREADABLE)
 

@@ -79,9 +79,12 @@ def test_the_proxy_of_the_environment_is_used_but_to_this_machine(
     assert (str(chosen.url) if chosen else None) == proxy
 
 
-async def test_a_proxy_of_an_unknown_sort_is_a_mistake_that_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("proxy", ["gopher://proxy:70", "http://proxy:abc", "http://proxy:3128:3128"])
+async def test_a_proxy_that_cannot_be_one_is_a_mistake_that_is_told(
+    monkeypatch: pytest.MonkeyPatch, proxy: str
+) -> None:
     """Before anything is sent past it."""
-    monkeypatch.setenv("HTTPS_PROXY", "gopher://proxy:70")
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
     with pytest.raises(UsageError, match="HTTPS_PROXY cannot be used"):
         async with open_rest("us", KEY):
             pass

@@ -214,15 +214,22 @@ class Machines:
     """Several machines with one account, in virtual time; with one input, or each with a batch of its own."""
 
     def __init__(
-        self, folder: Path, recordings: int, api: str = "grpc", poll_seconds: float = 0.5, *, apart: bool = False
+        self,
+        folder: Path,
+        recordings: int,
+        api: str = "grpc",
+        poll_seconds: float = 0.5,
+        *,
+        apart: bool = False,
+        pending: int = PENDING,
     ) -> None:
-        self.poll_seconds, self._apart = poll_seconds, apart
+        self.poll_seconds, self._apart, self._pending = poll_seconds, apart, pending
         self.engines: list[Engine] = []
         self.world = World()
         for number in range(recordings):
             name = f"{number:04}.wav"
             self.world.files[b"/in/" + name.encode()] = File(Random(name).randbytes(1_000 + number))
-        knobs = Knobs(queue_ms=10, min_work_ms=5_000, max_work_ms=5_000, pending=PENDING)
+        knobs = Knobs(queue_ms=10, min_work_ms=5_000, max_work_ms=5_000, pending=pending)
         self.core = Core(self.world, Echo(), replace(knobs, rest=RestKnobs(requests_per_minute=0)), dice=Dice(1))
         self.account = self.core.rest(KEY) if api == "rest" else self.core.account(KEY)
         self.ended: list[float] = []  #: when each shard was done
@@ -261,7 +268,7 @@ class Machines:
                     table=Table(database, self.world),
                     service=service,
                     disk=Part(self.world, shard),
-                    plan=Plan(Options(), Limits(PENDING), shard=None if self._apart else shard),
+                    plan=Plan(Options(), Limits(self._pending), shard=None if self._apart else shard),
                     listener=lambda _move: None,
                 )
                 self.engines.append(engine)
@@ -277,7 +284,7 @@ class Machines:
     def busy(self, begin: float, end: float) -> float:
         """Return how full the account was on average, as a share of its limit."""
         found = [pending for moment, pending in self._seen if begin <= moment < end]
-        return sum(found) / len(found) / PENDING
+        return sum(found) / len(found) / self._pending
 
 
 @pytest.fixture

@@ -94,7 +94,7 @@ def _service(place: Place, settings: Settings, *, batch: bool) -> Generator[Chec
     try:
         seen = anyio.run(_survey, settings, key)
     except BatcherError as error:
-        fix = error.hint or "check the network, --host and the key"
+        fix = error.hint or "check the network, --host and --api"
         yield Check("bad", f"service: {host}: {error}", fix, 5 if isinstance(error, ServiceError) else error.exit_code)
         return None
     safety = "TLS" if host.startswith("https:") else "no TLS"

@@ -143,11 +143,17 @@ def why_waiting(counts: Counts, pulse: Pulse | None) -> str:
     if not pulse.reachable:
         what = "does not list what it holds" if pulse.heard else "does not answer"
         return f"the service {what}{_because(pulse.trouble)}"
+    if pulse.unlisted:
+        return _unlisted(pulse.unlisted)
     if counts.of([State.WAITING]).jobs:
         return _why_not_sent(counts, pulse)
-    if not pulse.scanned:
-        return "looking through the inputs"
-    return _why_not_over(counts, pulse)
+    return _why_not_over(counts, pulse) if pulse.scanned else "looking through the inputs"
+
+
+def _unlisted(number: int) -> str:
+    verb, one = ("is", "it counts") if number == 1 else ("are", "they count")
+    what = f"{words.count(number, 'recording')} that the service accepted {verb} not in its list"
+    return f"{what}; it is asked for a while before {one} as lost"
 
 
 def _why_not_sent(counts: Counts, pulse: Pulse) -> str:

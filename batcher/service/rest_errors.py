@@ -22,11 +22,12 @@ TIMED_OUT, TOO_MANY = 408, 429  #: HTTP's own numbers
 UNREADABLE = 200  #: the status of a success whose answer makes no sense
 
 # Before the seal an upload is sent, after it a transcription is created; FETCH asks for a transcript. A listing
-# has no job of its own that could be hopeless, so what can never work stops the batch there.
+# has no job of its own that could be hopeless, so what can never work stops the batch there; and one in whose place
+# there is not a word of the service's own tells that it is away (the page of a hotel may be a success).
 _ROWS: dict[tuple[int, str], tuple[Kind, Kind, Kind, Kind, Kind]] = {
     #                                                submit  sealed   survey  fetch  delete
     (BROKEN, OTHER):                                (_U,    _UNSURE, _U,     _U,    _U),
-    (UNREADABLE, OTHER):                            (_L,    _UNSURE, _L,     _L,    _L),
+    (UNREADABLE, OTHER):                            (_L,    _UNSURE, _U,     _L,    _L),
     (300, OTHER):                                   (_U,    _UNSURE, _U,     _U,    _U),
     (400, "invalid_request"):                       (_H,    _H,      _S,     _H,    _H),
     (400, "invalid_cursor"):                        (_H,    _H,      _L,     _H,    _H),
@@ -60,7 +61,7 @@ _ROWS: dict[tuple[int, str], tuple[Kind, Kind, Kind, Kind, Kind]] = {
     (429, "limit_exceeded"):                        (_FULL, _FULL,   _RATE,  _RATE, _RATE),
     (429, OTHER):                                   (_FULL, _FULL,   _RATE,  _RATE, _RATE),
     (500, "internal_error"):                        (_L,    _UNSURE, _L,     _L,    _L),
-    (500, OTHER):                                   (_L,    _UNSURE, _L,     _L,    _L),
+    (500, OTHER):                                   (_L,    _UNSURE, _U,     _L,    _L),
     (502, OTHER):                                   (_U,    _UNSURE, _U,     _U,    _U),
     (503, "service_unavailable"):                   (_U,    _UNSURE, _U,     _U,    _U),
     (503, OTHER):                                   (_U,    _UNSURE, _U,     _U,    _U),

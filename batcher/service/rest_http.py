@@ -365,6 +365,6 @@ def _proxy(base: str) -> httpx.Proxy | None:
         return None
     try:
         return httpx.Proxy(named if "://" in named else f"http://{named}")
-    except ValueError as error:
+    except (ValueError, httpx.InvalidURL) as error:
         message = f"the proxy of {url.scheme.upper()}_PROXY cannot be used: {error}"
         raise UsageError(message, hint="it must be http://NAME:PORT") from error

@@ -155,6 +155,7 @@ class Poll:
 
     def _learn(self, judgement: Judgement, scene: Scene) -> None:
         context = self._context
+        context.unlisted = judgement.unlisted if scene.survey.complete else context.unlisted
         for finding in judgement.findings:
             if finding.event is Event.COMPLETED:
                 context.residence.completed((scene.began - finding.job.since) / 1000)
@@ -329,5 +330,5 @@ def _account_failed(finding: Finding) -> AccountRefused:
 def _never_reached(error: ServiceError) -> AccountRefused:
     return AccountRefused(
         f"the service was never reached in {NEVER_REACHED_SECONDS:.0f} seconds: {error}",
-        hint="Check the network and --host, then run the same command again; nothing was sent.",
+        hint="Check the network, --host and --api, then run the same command again; nothing was sent.",
     )

@@ -70,6 +70,13 @@ HOW_IT_GOES = (
         hunter="tests/test_neighbours.py::test_with_fewer_places_than_batches_they_take_turns",
     ),
     Mutant(
+        "leaves no place for who has none",
+        "batcher/sharing.py",
+        "        self.door = places <= FEW_PLACES and",
+        "        self.door = False and",
+        hunter="tests/test_neighbours.py::test_one_that_comes_to_an_account_with_one_place_has_its_turns",
+    ),
+    Mutant(
         "looks for a free place no more often than for what has ended",
         "batcher/stages/poll.py",
         "        look = SHUT_OUT_SECONDS if self._shut_out(outlook) else ",
