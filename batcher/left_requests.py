@@ -22,6 +22,7 @@ class LeftRequests:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self.stuck: set[str] = set()  #: what was carried out and cannot be removed
+        self.refused: set[str] = set()  #: what was not understood, and is logged
 
     async def requests(self) -> dict[str, Request]:
         """Read what was left, in the order in which it was."""
@@ -29,9 +30,21 @@ class LeftRequests:
 
     def _read(self) -> dict[str, Request]:
         found = sorted(self._folder.glob("*.json")) if self._folder.is_dir() else []
-        read = {path.name: _read_request(path) for path in found}
+        read = {path.name: self._read_request(path) for path in found}
         self.stuck &= read.keys()
         return {name: request for name, request in read.items() if request is not None}
+
+    def _read_request(self, path: Path) -> Request | None:
+        """Return a request; one that cannot be understood is set aside and logged, as is what is no file of ours."""
+        try:
+            return Request.from_json(read_small(path, MOST_BYTES).decode("utf-8"))
+        except (UsageError, OSError, UnicodeDecodeError) as error:
+            if path.name not in self.refused:
+                _log.warning("request not understood", file=path.name, reason=str(error))
+            self.refused.add(path.name)
+            with suppress(OSError):  # then it is looked at again, and left where it is again
+                path.rename(path.with_suffix(".refused"))
+            return None
 
     async def asked(self) -> bool:
         """Tell whether anything is left that can be carried out: what comes after one that is stuck cannot."""
@@ -53,14 +66,3 @@ class LeftRequests:
             return False
         self.stuck.discard(name)
         return True
-
-
-def _read_request(path: Path) -> Request | None:
-    """Return a request; one that cannot be understood is set aside and logged, as is what is no file of ours."""
-    try:
-        return Request.from_json(read_small(path, MOST_BYTES).decode("utf-8"))
-    except (UsageError, OSError, UnicodeDecodeError) as error:
-        _log.warning("request not understood", file=path.name, reason=str(error))
-        with suppress(OSError):  # then it is looked at again, and left where it is again
-            path.rename(path.with_suffix(".refused"))
-        return None

@@ -54,11 +54,13 @@ async def test_a_pipe_a_link_and_a_huge_file_are_no_requests(disk: LocalDisk, tm
 
 
 async def test_what_cannot_be_set_aside_is_left_alone(disk: LocalDisk, tmp_path: Path) -> None:
-    """It keeps no run from its end."""
+    """It keeps no run from its end, and is told of once: it is looked at every second of the night."""
     os.mkfifo(left(tmp_path) / "1.json")
     (left(tmp_path) / "1.refused").mkdir()
-    assert not await disk.asked()
-    assert not await disk.asked()
+    with capture_logs() as logs:
+        assert not await disk.asked()
+        assert not await disk.asked()
+    assert [log["event"] for log in logs] == ["request not understood"]
 
 
 async def test_a_request_for_very_many_is_left_in_parts_that_are_read(
