@@ -28,7 +28,7 @@ types: $(STAMP) ## mypy, strict
 	$(BIN)/mypy
 
 unit: $(STAMP) ## the tests
-	$(BIN)/python -m pytest --numprocesses 4 --dist loadscope
+	$(BIN)/python -m pytest --numprocesses 4 --dist loadscope --no-loadscope-reorder
 
 demo: $(STAMP) ## recordings to transcripts on this machine, no key needed: make demo API=grpc
 	$(BIN)/batcher demo -o demo-out --api $(or $(API),rest)

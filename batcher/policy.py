@@ -169,12 +169,12 @@ class Headroom:
         if self.doubted is not None and complete and began >= self.doubted:
             self.doubted = None
         self.began = began if self.doubted is None else None
-        self._learn_share(judgement.pending + judgement.ended)
+        self._learn_share(judgement.pending + judgement.ended // 2)
 
     def _learn_share(self, pending: int) -> None:
         """Learn from a look what the latest refusal was about: a batch that came, or less room than there should be.
 
-        `pending` is what may have been pending at that moment: what has ended by the time of the look was, too.
+        `pending` is what may have been pending at that moment: some of what has ended by the time of the look was, too.
         """
         before, self.batches = self.batches, self.neighbours.parts if self.neighbours else 1
         if self.batches == 1 < before:

@@ -1,5 +1,7 @@
 """Fixtures that every test may use."""
 
+from pathlib import Path
+
 import pytest
 from _pytest.terminal import TerminalReporter
 
@@ -8,6 +10,16 @@ from _pytest.terminal import TerminalReporter
 def anyio_backend() -> str:
     """Run async tests on asyncio: grpc.aio and aiosqlite know no other loop."""
     return "asyncio"
+
+
+#: Whole runs over real sockets, which mostly wait. They go first, so that nothing is left to wait for at the end.
+LONG = ("whole_runs", "rest_limits", "demo", "benchmarks", "powercut", "shard_runs", "bandwidth_runs", "rest_runs")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest modules first; the order is otherwise that of their names."""
+    first = [Path(__file__).with_name(f"test_{name}.py") for name in LONG]
+    items.sort(key=lambda item: first.index(item.path) if item.path in first else len(first))
 
 
 def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:

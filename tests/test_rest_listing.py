@@ -257,7 +257,7 @@ async def test_a_page_that_makes_no_sense_is_a_failed_look(body: object) -> None
     """Never an empty account."""
     script = account()
     script.answers["GET /files"] = [said(200, body)]
-    assert (await failure(service(script).survey())).kind is Kind.LATER
+    assert (await failure(service(script).survey())).kind is Kind.UNREACHABLE
 
 
 @pytest.mark.parametrize("status", [301, 302, 307])

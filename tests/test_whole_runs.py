@@ -130,7 +130,7 @@ def test_limits_that_the_service_lowers_unannounced_are_absorbed(tmp_path: Path)
     """Refusals for quota are no failures: the batch slows down and finishes."""
     contents = make_recordings(tmp_path / "in", 120)
     with emulated(Knobs(queue_ms=100, min_work_ms=300, max_work_ms=300)) as emulator:
-        process = emulator.start("run", tmp_path / "in", "-o", tmp_path / "out")
+        process = emulator.start("run", tmp_path / "in", "-o", tmp_path / "out", "--settle", "3")
         until(emulator, lambda account: account.pending >= 30)
         emulator.ask(lambda account: setattr(account, "limits", replace(account.limits, pending=20)))
         output, _ = process.communicate(timeout=90)
