@@ -55,7 +55,7 @@ class Pulse:
     in_vain: bool  #: what is to be fetched or deleted waits for the next listing: calls do not get there
     foreign: Load  #: what others hold
     limits: Limits
-    unlisted: int  #: so many that the service has accepted are not in its list
+    not_shown: int  #: so many that the service has accepted are not in its list
     lingering: bool  #: all is done but one last look, see `Context.lingering`
     draining: bool
     scanned: bool
@@ -218,7 +218,7 @@ class Engine:
             in_vain=context.reach.in_vain(Collect.name),
             foreign=context.headroom.foreign,
             limits=context.headroom.limits,
-            unlisted=context.unlisted,
+            not_shown=context.not_shown,
             lingering=context.lingering,
             draining=context.draining,
             scanned=context.scanned.is_set(),

@@ -11,8 +11,6 @@ from batcher.model import NOTHING, Cause, Job, Load, Patience, Remedy, RemoteObj
 from batcher.reference import Reference, fingerprint, parse
 from batcher.states import HELD_STATES, Event, State
 
-#: Whether, and as what, the service lists these is what a survey is for.
-_SOUGHT = frozenset({State.UNCERTAIN, State.SUBMITTED, State.COMPLETED})
 _PREFERENCE = (RemoteStatus.COMPLETED, RemoteStatus.PROCESSING, RemoteStatus.QUEUED, RemoteStatus.FAILED)
 
 
@@ -50,7 +48,7 @@ class Judgement:
     extras: list[RemoteObject] = field(default_factory=list)  #: ours, but of no use to any job
     ours: int = 0
     pending: int = 0  #: everybody's
-    unlisted: int = 0  #: jobs that were accepted, and that this complete list does not show though it should by now
+    not_shown: int = 0  #: jobs that were accepted, and that this complete list does not show though it should by now
     foreign: Load = NOTHING  #: everything that no held job accounts for
 
     @property
@@ -127,13 +125,13 @@ def _judge_held(scene: Scene, job: Job, listed: list[RemoteObject], judgement: J
     if _orphaned(scene, job):
         _judge_orphan(job, judgement)
         return  # the next look decides about its objects, when the job is uncertain or waiting
-    earlier = _earlier(scene, job, listed) if job.state in _SOUGHT else []
+    earlier = _earlier(scene, job, listed) if job.state is State.UNCERTAIN else []
     if mine and earlier:  # the present attempt need not be awaited any more: the better one counts
         mine = sorted([mine[0], earlier[0]], key=lambda r: (r.status is RemoteStatus.FAILED, r != mine[0]))
     if not _in_hand(scene, job) and job.since < scene.began:
-        kept = [*mine[:1], *earlier] if _is_good(earlier) else mine[:1] or earlier
+        kept = mine[:1] or earlier
         judgement.extras += [r for r in listed if r not in kept and not _may_be_needed(job, r)]
-    if job.state not in _SOUGHT:
+    if job.state not in (State.UNCERTAIN, State.SUBMITTED, State.COMPLETED):
         return
     found = mine[0] if mine else _judge_missing(scene, job, earlier, judgement)
     if found is not None:
@@ -147,17 +145,10 @@ def _earlier(scene: Scene, job: Job, listed: list[RemoteObject]) -> list[RemoteO
 
     It may be paid for, also where the service has failed it; with it the job is not sent once more. But it waits until
     the present attempt is there or proven absent: one that may still arrive keeps its place, and would be left behind
-    by a batch that ended without it. Beside a present attempt that is there it is kept until that has its transcript:
-    the service may yet fail or lose it.
+    by a batch that ended without it.
     """
-    usable = [r for r in listed if not _is_bare(r) and not _is_of(job, r) and _is_made_of_it(scene, job, r)]
-    best = sorted(usable, key=lambda remote: _worth(job, remote))[:1]
-    return best if job.state is State.UNCERTAIN or _is_good(best) else []
-
-
-def _is_good(remotes: list[RemoteObject]) -> bool:
-    """Tell whether the first of these may bring, or has, a transcript."""
-    return bool(remotes) and remotes[0].status is not RemoteStatus.FAILED
+    usable = (r for r in listed if not _is_bare(r) and not _is_of(job, r) and _is_made_of_it(scene, job, r))
+    return sorted(usable, key=lambda remote: _worth(job, remote))[:1]
 
 
 def _is_made_of_it(scene: Scene, job: Job, remote: RemoteObject) -> bool:
@@ -232,10 +223,9 @@ def _judge_orphan(job: Job, judgement: Judgement) -> None:
 
 
 def _judge_present(scene: Scene, job: Job, remote: RemoteObject, judgement: Judgement) -> None:
-    own = _is_of(job, remote)
-    if own and job.absent_at is not None and job.state is not State.UNCERTAIN:
+    if job.absent_at is not None and job.state is not State.UNCERTAIN:
         judgement.seen_again.append(job)
-    if not own or job.state is State.UNCERTAIN:
+    if job.state is State.UNCERTAIN:
         judgement.findings.append(_adoption(scene, job, remote))
     elif remote.status is RemoteStatus.FAILED:
         detail = remote.error or "the service gave no reason"
@@ -263,7 +253,7 @@ def _judge_missing(scene: Scene, job: Job, earlier: list[RemoteObject], judgemen
     """Collect the proof that a job is not at the service (see `Settle`). With it, what an earlier attempt made is its own."""
     earliest = job.since + scene.settle.wait_ms
     if job.state is not State.UNCERTAIN and scene.survey.complete and scene.began >= job.since + scene.settle.apart_ms:
-        judgement.unlisted += 1
+        judgement.not_shown += 1
     if not scene.survey.complete or scene.began < earliest:
         return None
     if job.absent_at is None or job.absent_at < earliest:  # a mark from before it moved proves nothing any more

@@ -1,5 +1,6 @@
 """The directory in which `batcher retry` and `batcher cancel` leave requests for a run."""
 
+import errno
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,6 +14,9 @@ from batcher.requests import Request
 #: A request of more bytes is none of ours, see `cli.wishes.MOST_JOBS`.
 MOST_BYTES = 16 * 1024 * 1024
 
+#: Why a file that is sound cannot be read at the moment.
+_JUST_NOW = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO})
+
 _log = structlog.get_logger()
 
 
@@ -22,7 +26,7 @@ class LeftRequests:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self.stuck: set[str] = set()  #: what was carried out and cannot be removed
-        self.refused: set[str] = set()  #: what was not understood, and is logged
+        self.refused: set[str] = set()  #: what could not be read or understood, and is logged
 
     async def requests(self) -> dict[str, Request]:
         """Read what was left, in the order in which it was."""
@@ -32,16 +36,22 @@ class LeftRequests:
         found = sorted(self._folder.glob("*.json")) if self._folder.is_dir() else []
         read = {path.name: self._read_request(path) for path in found}
         self.stuck &= read.keys()
+        self.refused &= read.keys()
         return {name: request for name, request in read.items() if request is not None}
 
     def _read_request(self, path: Path) -> Request | None:
-        """Return a request; one that cannot be understood is set aside and logged, as is what is no file of ours."""
+        """Return a request; one that cannot be understood is set aside and logged, as is what is no file of ours.
+
+        One that the machine cannot read just now (no more open files, a failing disk) is read again.
+        """
         try:
             return Request.from_json(read_small(path, MOST_BYTES).decode("utf-8"))
         except (UsageError, OSError, UnicodeDecodeError) as error:
             if path.name not in self.refused:
                 _log.warning("request not understood", file=path.name, reason=str(error))
             self.refused.add(path.name)
+            if getattr(error, "errno", None) in _JUST_NOW:
+                return None
             with suppress(OSError):  # then it is looked at again, and left where it is again
                 path.rename(path.with_suffix(".refused"))
             return None

@@ -257,7 +257,7 @@ class Residence:
     ended: int = 0
 
     def looked(self) -> None:
-        """Count a listing."""
+        """Count a listing that was answered."""
         self.looks += 1
 
     def completed(self, seconds: float) -> None:

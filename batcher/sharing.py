@@ -21,7 +21,7 @@ from batcher.shard import Shard
 PRESUMED_MS = 60_000
 #: Where the account has hardly more places than this, a newcomer might never see a free one.
 FEW_PLACES = 3
-#: How long a place is then left free, beside two looks of a newcomer.
+#: How long a place is then left free, beside the time of two looks.
 DOOR_MS = 2_000
 #: One that comes later sends one recording, until so many looks have shown it: by then the others make room for it.
 SHOWN_LOOKS = 2
@@ -109,10 +109,13 @@ class Neighbours:
         self._leave_door(now, limits.minus(self.strangers).pending, full=full)
 
     def _leave_door(self, now: int, places: int, *, full: bool) -> None:
-        """Leave a place that became free for a moment, if it is a minute since anybody else could have had one."""
+        """Leave a place that became free for a moment, if it is long since anybody else could have had one.
+
+        Its moments are a tenth of the time at most: where looks are far apart, they take as long.
+        """
         if self.opened is None or self.others:
             self.opened = now - self.door_ms
-        elif not full and now - self.opened > self.lately_ms + self.door_ms:
+        elif not full and now - self.opened > max(self.lately_ms, 9 * self.door_ms) + self.door_ms:
             self.opened = now
         self.door = places <= FEW_PLACES and 0 <= now - self.opened < self.door_ms
 

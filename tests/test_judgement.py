@@ -180,7 +180,7 @@ def test_other_states_do_not_need_to_be_listed(state: State) -> None:
 
 
 @pytest.mark.parametrize(
-    ("state", "complete", "passed", "unlisted"),
+    ("state", "complete", "passed", "not_shown"),
     [
         (State.SUBMITTED, True, SETTLE.apart_ms, 1),
         (State.COMPLETED, True, SETTLE.apart_ms, 1),
@@ -190,11 +190,11 @@ def test_other_states_do_not_need_to_be_listed(state: State) -> None:
     ],
 )
 def test_what_was_accepted_and_is_not_listed_is_told_long_before_it_counts_as_lost(
-    state: State, *, complete: bool, passed: int, unlisted: int
+    state: State, *, complete: bool, passed: int, not_shown: int
 ) -> None:
     """Lists lag by seconds, and what was never accepted for certain need not be listed."""
-    assert look(a_job(state), began=SINCE + passed, complete=complete).unlisted == unlisted
-    assert look(a_job(state), listed(), began=SINCE + passed, complete=complete).unlisted == 0
+    assert look(a_job(state), began=SINCE + passed, complete=complete).not_shown == not_shown
+    assert look(a_job(state), listed(), began=SINCE + passed, complete=complete).not_shown == 0
 
 
 def test_what_is_proven_absent_goes_again_or_is_lost() -> None:
@@ -299,7 +299,7 @@ def test_what_an_attempt_made_that_a_restored_table_does_not_know_is_adopted_unl
         (FAILED, COMPLETED, "late", ["mine"]),
         (FAILED, FAILED, "mine", ["late"]),
         (QUEUED, FAILED, "mine", ["late"]),
-        (QUEUED, COMPLETED, "mine", []),
+        (QUEUED, COMPLETED, "mine", ["late"]),
     ],
 )
 def test_of_two_attempts_of_one_job_one_that_is_good_counts(
@@ -311,37 +311,6 @@ def test_of_two_attempts_of_one_job_one_that_is_good_counts(
     (finding,) = judgement.findings
     assert (finding.event, finding.facts["remote"]) == (Event.ADOPTED, taken)
     assert [extra.id for extra in judgement.extras] == deleted
-
-
-@pytest.mark.parametrize("good", [QUEUED, PROCESSING, COMPLETED])
-@pytest.mark.parametrize("state", [State.SUBMITTED, State.COMPLETED])
-def test_what_an_earlier_attempt_made_is_kept_until_the_present_one_has_its_transcript(
-    state: State, good: RemoteStatus
-) -> None:
-    """The service may yet fail the present one; then the job need not be sent a third time."""
-    late = listed(good, "late", reference=reference(attempt=1))
-    beside = look(a_job(state), listed(PROCESSING), late, sealed=True)
-    assert (events(beside), beside.extras, beside.foreign.stored) == ([], [], 1)
-    (finding,) = look(a_job(state), listed(FAILED), late, sealed=True).findings
-    assert (finding.event, finding.facts["remote"]) == (Event.ADOPTED, "late")
-
-
-@pytest.mark.parametrize("state", [State.SUBMITTED, State.COMPLETED])
-def test_what_an_earlier_attempt_made_takes_the_place_of_a_present_one_that_is_gone(state: State) -> None:
-    """But not before that is proven, and not where the service has failed the earlier one."""
-    late = listed(COMPLETED, "late", reference=reference(attempt=1))
-    began = LATE + SETTLE.apart_ms
-    assert events(look(a_job(state, absent_at=LATE), late, began=began - 1, sealed=True)) == []
-    assert events(look(a_job(state, absent_at=LATE), late, began=began, sealed=True)) == [Event.ADOPTED]
-    failed = replace(late, status=FAILED)
-    assert events(look(a_job(state, absent_at=LATE), failed, began=began, sealed=True)) == [Event.VANISHED]
-
-
-@pytest.mark.parametrize("state", [State.STORED, State.FAILING, State.CANCELLING])
-def test_what_an_earlier_attempt_made_is_deleted_once_its_job_needs_nothing_any_more(state: State) -> None:
-    """It was kept for the case that the present one comes to nothing."""
-    judgement = look(a_job(state), listed(), listed(COMPLETED, "late", reference=reference(attempt=1)), sealed=True)
-    assert [extra.id for extra in judgement.extras] == ["late"]
 
 
 def test_bare_audio_of_the_present_attempt_is_in_the_way_once_an_earlier_one_is_adopted() -> None:

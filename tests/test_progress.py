@@ -29,10 +29,15 @@ PULSE = Pulse(
     in_vain=False,
     foreign=Load(),
     limits=Limits(files=10, bytes=10 * MB),
-    unlisted=0,
+    not_shown=0,
     lingering=False,
     draining=False,
     scanned=True,
+)
+
+
+NOT_SHOWN = (
+    "5 recordings that the service accepted are not in its list; it is asked for a while before they count as lost"
 )
 
 
@@ -138,13 +143,19 @@ def test_the_upload_rate_is_that_of_the_latest_seconds() -> None:
         (counts(waiting=5, uploading=3), {"why_waiting": "too little disk space left here"}, ""),
         (counts(submitted=5), {"lacking": "pending"}, ""),
         (
-            counts(submitted=5, waiting=3),
-            {"lacking": "pending", "unlisted": 5},
-            "5 recordings that the service accepted are not in its list; it is asked for a while before they count as lost",
+            counts(submitted=100, waiting=3),
+            {"lacking": "pending", "not_shown": 5},
+            "100/100 pending at the service; " + NOT_SHOWN,
+        ),
+        (counts(submitted=5, uploading=1, waiting=1), {"not_shown": 5}, ""),
+        (
+            counts(submitted=5, waiting=1),
+            {"not_shown": 5, "why_waiting": "too little disk space left here"},
+            "too little disk space left here",
         ),
         (
             counts(submitted=1),
-            {"unlisted": 1},
+            {"not_shown": 1},
             "1 recording that the service accepted is not in its list; it is asked for a while before it counts as lost",
         ),
         (counts(), {"scanned": False}, "looking through the inputs"),

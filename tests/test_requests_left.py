@@ -63,6 +63,22 @@ async def test_what_cannot_be_set_aside_is_left_alone(disk: LocalDisk, tmp_path:
     assert [log["event"] for log in logs] == ["request not understood"]
 
 
+async def test_a_request_that_cannot_be_read_just_now_is_read_later(
+    disk: LocalDisk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sound one that was set aside would never be carried out."""
+    request = Request("cancel", [1])
+    (left(tmp_path) / "1.json").write_text(request.to_json())
+
+    def no_more_files(_path: Path, _most: int) -> bytes:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(left_requests, "read_small", no_more_files)
+        assert await disk.requests() == {}
+    assert await disk.requests() == {"1.json": request}
+
+
 async def test_a_request_for_very_many_is_left_in_parts_that_are_read(
     disk: LocalDisk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

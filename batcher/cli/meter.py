@@ -143,14 +143,14 @@ def why_waiting(counts: Counts, pulse: Pulse | None) -> str:
     if not pulse.reachable:
         what = "does not list what it holds" if pulse.heard else "does not answer"
         return f"the service {what}{_because(pulse.trouble)}"
-    if pulse.unlisted:
-        return _unlisted(pulse.unlisted)
     if counts.of([State.WAITING]).jobs:
         return _why_not_sent(counts, pulse)
     return _why_not_over(counts, pulse) if pulse.scanned else "looking through the inputs"
 
 
-def _unlisted(number: int) -> str:
+def _not_shown(number: int) -> str:
+    if not number:
+        return ""
     verb, one = ("is", "it counts") if number == 1 else ("are", "they count")
     what = f"{words.count(number, 'recording')} that the service accepted {verb} not in its list"
     return f"{what}; it is asked for a while before {one} as lost"
@@ -158,7 +158,7 @@ def _unlisted(number: int) -> str:
 
 def _why_not_sent(counts: Counts, pulse: Pulse) -> str:
     if pulse.lacking:
-        return why_full(counts, pulse)
+        return "; ".join(filter(None, (why_full(counts, pulse), _not_shown(pulse.not_shown))))
     return pulse.slowed or ("" if counts.of([State.UPLOADING]).jobs else pulse.why_waiting)
 
 
@@ -173,7 +173,7 @@ def _why_not_over(counts: Counts, pulse: Pulse) -> str:
         return f"{words.count(lost, 'answer')} {verb} lost; looking at the service before sending again"
     if ending and ending == counts.unfinished.jobs:
         return f"writing outputs, and deleting what is left of {words.count(ending, 'recording')} at the service"
-    return ""
+    return _not_shown(pulse.not_shown)
 
 
 def _because(trouble: str) -> str:

@@ -16,7 +16,7 @@ _H, _L, _U, _S = Kind.HOPELESS, Kind.LATER, Kind.UNREACHABLE, Kind.STOP
 _UNSURE, _FULL, _RATE, _GONE, _WAIT = Kind.UNCERTAIN, Kind.FULL, Kind.RATE, Kind.GONE, Kind.NOT_READY
 
 OTHER = ""  #: any error type that has no row of its own under its status
-PAGE = "<page>"  #: no error type, under a status of 4xx; see `is_page`
+PAGE = "<page>"  #: no error type, under a status of 4xx (see `is_page`) or one like 500
 BROKEN = 0  #: the status of a call that had no answer: connection refused, cut, or silent for too long
 TIMED_OUT, TOO_MANY = 408, 429  #: HTTP's own numbers
 UNREADABLE = 200  #: the status of a success whose answer makes no sense
@@ -61,7 +61,8 @@ _ROWS: dict[tuple[int, str], tuple[Kind, Kind, Kind, Kind, Kind]] = {
     (429, "limit_exceeded"):                        (_FULL, _FULL,   _RATE,  _RATE, _RATE),
     (429, OTHER):                                   (_FULL, _FULL,   _RATE,  _RATE, _RATE),
     (500, "internal_error"):                        (_L,    _UNSURE, _L,     _L,    _L),
-    (500, OTHER):                                   (_L,    _UNSURE, _U,     _L,    _L),
+    (500, OTHER):                                   (_L,    _UNSURE, _L,     _L,    _L),
+    (500, PAGE):                                    (_L,    _UNSURE, _U,     _L,    _L),
     (502, OTHER):                                   (_U,    _UNSURE, _U,     _U,    _U),
     (503, "service_unavailable"):                   (_U,    _UNSURE, _U,     _U,    _U),
     (503, OTHER):                                   (_U,    _UNSURE, _U,     _U,    _U),
@@ -117,6 +118,8 @@ def _row(status: int, error_type: str) -> dict[Verb, Kind]:
     if is_page(status, error_type):
         return TABLE.get((status, PAGE), TABLE[400, PAGE])
     known = status if (status, OTHER) in TABLE else _LIKE.get(status, _family(status))
+    if not error_type and (known, PAGE) in TABLE:
+        return TABLE[known, PAGE]
     return TABLE.get((known, error_type), TABLE[known, OTHER])
 
 

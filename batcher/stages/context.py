@@ -178,7 +178,7 @@ class Context:
         default_factory=Lock
     )  #: whoever applies requests, or decides that there is nothing left to do
     accepted_at: int | None = None  #: when the service last accepted an upload, UTC milliseconds
-    unlisted: int = 0  #: how many that were accepted the latest complete list does not show, though it should
+    not_shown: int = 0  #: how many that were accepted the latest complete list does not show, though it should
     lingering: bool = False  #: all is done; only audio of an upload that failed may still show up
     survey_wanted: bool = False  #: somebody cannot go on without a fresh listing
     short_of_space: bool = False  #: this machine has too little disk space to start anything

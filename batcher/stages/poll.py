@@ -79,7 +79,6 @@ class Poll:
             await anyio.sleep(0.002)
         self._looked = anyio.current_time()
         self._looks.append(self._looked)
-        context.residence.looked()
         began = context.clock.now()
         thorough = self._must_be_thorough()
         context.survey_wanted = False
@@ -155,7 +154,8 @@ class Poll:
 
     def _learn(self, judgement: Judgement, scene: Scene) -> None:
         context = self._context
-        context.unlisted = judgement.unlisted if scene.survey.complete else context.unlisted
+        context.residence.looked()
+        context.not_shown = judgement.not_shown if scene.survey.complete else context.not_shown
         for finding in judgement.findings:
             if finding.event is Event.COMPLETED:
                 context.residence.completed((scene.began - finding.job.since) / 1000)

@@ -230,17 +230,9 @@ WHAT_LISTS_PROVE = (
     Mutant(
         "does not take up what an earlier attempt has made",
         "batcher/judgement.py",
-        "    best = sorted(usable, key=lambda remote: _worth(job, remote))[:1]\n",
-        "    best = sorted(usable, key=lambda remote: _worth(job, remote))[:0]\n",
+        "    return sorted(usable, key=lambda remote: _worth(job, remote))[:1]\n",
+        "    return sorted(usable, key=lambda remote: _worth(job, remote))[:0]\n",
         kinds=("overdue",),
-    ),
-    Mutant(
-        "deletes what an earlier attempt has made while the present one may yet fail",
-        "batcher/judgement.py",
-        "        kept = [*mine[:1], *earlier] if _is_good(earlier) else mine[:1] or earlier\n",
-        "        kept = mine[:1] or earlier\n",
-        hunter="tests/test_judgement.py::"  # one night in thousands
-        "test_what_an_earlier_attempt_made_is_kept_until_the_present_one_has_its_transcript",
     ),
     Mutant(
         "takes two lists at once for two",

@@ -294,12 +294,13 @@ class Oracle:
         """Tell whether an earlier submission was late beyond what is promised, and in no list when it was sent again.
 
         What another job has sent again does not count as unsent for what shows up of an attempt before; nor what this
-        one has, if the service has failed that attempt. Nor does a job go back to it whose recording was touched since:
-        nobody knows any more what that attempt was made of; nor one that was given up meanwhile.
+        one has, if that attempt is no good any more: the service has failed it, or it was deleted as one too many. Nor
+        does a job go back to it whose recording was touched since: nobody knows any more what that attempt was made of;
+        nor one that was given up meanwhile.
         """
         job, attempt = earlier.reference.job, earlier.reference.attempt
         claimed = batch.claims[reference.job, reference.attempt]
-        if job != reference.job or earlier.failed:
+        if job != reference.job or earlier.failed or earlier.deleted:
             numbers = [number for each, number in batch.claims if each == job and number > attempt]
             again = [batch.claims[job, number] for number in numbers if (batch.id, job, number) in self._by_attempt]
             claimed = min([claimed, *again])
