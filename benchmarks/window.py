@@ -41,7 +41,7 @@ CASES = [
     "grpc:400x30s",
     "grpc:1000xmixed",
     "grpc:1000xmixed,longest",
-    "rest:100x2.2s@200",
+    "rest:300x2.2s@200",
     "rest:400x2.2s@2000",
     "rest:80x30s/20",
     "rest:100xmixed@200,longest",
