@@ -5,7 +5,6 @@ import math
 import sqlite3
 from collections import Counter, deque
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -75,6 +74,7 @@ class Batch:
         self.looks: list[tuple[int, int]] = []  #: complete surveys, as when they began and were answered, by the same
         self.lists: deque[Look] = deque(maxlen=2)  #: the latest that the present life got, complete or not
         self.parted: Move | None = None  #: the latest move of a job that carries no twins any more
+        self._reader: sqlite3.Connection | None = None
         self.versions: dict[tuple[bytes, int], bytes] = {}
         self.rewritten: dict[tuple[bytes, int], list[bytes]] = {}  #: what some of them were before, unnoticeably
         for number in range(recordings):
@@ -169,6 +169,7 @@ class Batch:
         self.asking = False
         self.began, self.began_ms = anyio.current_time(), self.night.world.now()
         self.night.note(f"{self.name} starts, its clock {self.skew_ms / 1000:+.0f} s")
+        self.close()
         how = await self.life.run()
         self.in_doubt = how == "killed" and self.life.in_doubt
         self.night.note(f"{self.name} {how}")
@@ -210,8 +211,15 @@ class Batch:
 
     def rows(self, sql: str, *parameters: object) -> list[tuple[object, ...]]:
         """Ask the table."""
-        with closing(sqlite3.connect(self.path)) as conn:
-            return conn.execute(sql, parameters).fetchall()
+        if self._reader is None:
+            self._reader = sqlite3.connect(self.path)
+        return self._reader.execute(sql, parameters).fetchall()
+
+    def close(self) -> None:
+        """Let go of the table: a process that starts is to find it as the one before left it, open to nobody."""
+        if self._reader is not None:
+            self._reader.close()
+        self._reader = None
 
     def is_its_own(self, reference: Reference) -> bool:
         """Tell whether a job takes the object of this reference for its own: it may have adopted an earlier one's."""

@@ -136,6 +136,8 @@ class Night:
         self.world.read = lambda: moment
         check_outages(self)
         check_dawn(self)
+        for batch in self.batches:
+            batch.close()
 
     def _broke(self, error: Exception) -> None:
         """Note the error that ended the night; it is the product's, or the simulation's own."""
