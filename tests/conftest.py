@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import structlog
 from _pytest.terminal import TerminalReporter
 
 
@@ -10,6 +11,13 @@ from _pytest.terminal import TerminalReporter
 def anyio_backend() -> str:
     """Run async tests on asyncio: grpc.aio and aiosqlite know no other loop."""
     return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def _plain_log() -> None:
+    """Log in plain text: a traceback that is drawn takes longer than the run that it comes out of."""
+    plain = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
+    structlog.configure(processors=[structlog.processors.add_log_level, plain])
 
 
 #: Whole runs over real sockets, which mostly wait. They go first, so that nothing is left to wait for at the end.

@@ -6,15 +6,18 @@ import subprocess
 import sys
 import wave
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from hashlib import sha256
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 from random import Random
 from typing import Generic, TypeVar
+from unittest.mock import patch
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
+from batcher.cli.app import main
 from batcher.emulator.account import Account
 from batcher.emulator.knobs import Knobs
 from batcher.emulator.recognizers import echo_text
@@ -62,6 +65,19 @@ class Emulated(Generic[A]):
             timeout=timeout,
             check=False,
         )
+
+    def call(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+        """Run batcher to its end in this process, which takes a tenth of the time of one of its own."""
+        streams = [TextIOWrapper(BytesIO(), "utf-8", write_through=True) for _ in range(2)]
+        words = list(map(str, arguments))
+        with (
+            patch.dict(os.environ, self.environment(), clear=True),
+            redirect_stdout(streams[0]),
+            redirect_stderr(streams[1]),
+        ):
+            code = main(words)
+        said, complained = (each.buffer.getvalue().decode() for each in streams)
+        return subprocess.CompletedProcess(words, code, said, complained)
 
     def start_killed_at(self, point: str, count: int, *arguments: str | Path) -> "subprocess.Popen[str]":
         """Start batcher so that it kills itself when it reaches `point` for the `count`-th time."""

@@ -141,6 +141,7 @@ class Bed:
         self.key = KEY
         self.requests_per_minute = 0  #: the client's own budget (REST)
         self.path = folder / "jobs.sqlite3"
+        self._reader: sqlite3.Connection | None = None  #: of a run under way
         self.world = World()
         self.dice = Dice(1)
         self.core = Core(self.world, recognizer or Echo(), knobs, dice=self.dice)
@@ -205,7 +206,8 @@ class Bed:
 
         conn, database = open_inline(self.path)
         database = self.database(database)
-        with closing(conn):
+        self._reader = sqlite3.connect(self.path)
+        with closing(conn), closing(self._reader):
             main = _Life(self, Table(database, self.world), companions, replace(self.plan, **plan))  # type: ignore[arg-type]
             killpoints.hook = reach
             try:
@@ -216,6 +218,7 @@ class Bed:
                 return None
             finally:
                 killpoints.hook = killpoints._nothing
+                self._reader = None
 
     @contextmanager
     def open(self) -> Iterator[sqlite3.Connection]:
@@ -224,7 +227,9 @@ class Bed:
             yield conn
 
     def rows(self, sql: str, *parameters: object) -> list[tuple[object, ...]]:
-        """Ask the table, also while the engine runs."""
+        """Ask the table, also while the engine runs: over one connection then, because companions ask all the time."""
+        if self._reader is not None:
+            return self._reader.execute(sql, parameters).fetchall()
         with closing(sqlite3.connect(self.path)) as conn:
             return conn.execute(sql, parameters).fetchall()
 

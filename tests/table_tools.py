@@ -76,14 +76,14 @@ class Hand:
 
 
 @contextmanager
-def written(db: Path, folder: Path) -> Iterator[Hand]:
+def written(db: Path, folder: Path, *, api: str = "grpc") -> Iterator[Hand]:
     """Open a table for writing, a new one if there is none; closed in order at the end."""
     create_private(db)
     conn = sqlite3.connect(db, isolation_level=None)
     try:
         prepare_connection(conn)
         hand = Hand(conn, folder)
-        hand.act(lambda ledger: begin_session(ledger, "0123456789abcdef", "grpc", "account"))
+        hand.act(lambda ledger: begin_session(ledger, "0123456789abcdef", api, "account"))
         hand.act(lambda ledger: admission.roots(ledger, [bytes(folder)], lambda _root: "x"))
         yield hand
     finally:

@@ -64,7 +64,7 @@ def test_an_unknown_key_of_the_configuration_is_refused_and_the_valid_ones_are_n
 
 def test_a_missing_input_is_a_usage_error_before_anything_is_made(quick: Emulated[Account], tmp_path: Path) -> None:
     """A typing mistake leaves no empty batch behind."""
-    result = quick.run("run", tmp_path / "nowhere", "-o", tmp_path / "out")
+    result = quick.call("run", tmp_path / "nowhere", "-o", tmp_path / "out")
     assert result.returncode == 2
     assert "nowhere" in result.stderr
     assert not (tmp_path / "out").exists()
@@ -116,19 +116,19 @@ def test_beside_an_active_run_others_read_and_ask_but_a_second_run_is_6(
     process = endless.start(*run, "--max-pending", "1", "--progress", "json")
     first = follow(process, event="job", to="submitted")
 
-    assert endless.run(*run).returncode == 6
-    standing = json.loads(endless.run("status", out, "--json").stdout)
+    assert endless.call(*run).returncode == 6
+    standing = json.loads(endless.call("status", out, "--json").stdout)
     assert standing["active"] is True
     assert standing["states"]["submitted"] == 1
-    assert "a run is active, 3 recordings to go" in endless.run("status", out).stdout
-    assert endless.run("list", out, "--state", "waiting").stdout.count("\n") == 2
-    assert f"job          {first['id']}" in endless.run("show", out, first["path"]).stdout
+    assert "a run is active, 3 recordings to go" in endless.call("status", out).stdout
+    assert endless.call("list", out, "--state", "waiting").stdout.count("\n") == 2
+    assert f"job          {first['id']}" in endless.call("show", out, first["path"]).stdout
 
-    waiting = next(job for job in json.loads(endless.run("list", out, "--json").stdout) if job["state"] == "waiting")
-    asked = endless.run("cancel", out, waiting["path"])
+    waiting = next(job for job in json.loads(endless.call("list", out, "--json").stdout) if job["state"] == "waiting")
+    asked = endless.call("cancel", out, waiting["path"])
     assert "asked the active run to give up 1 job" in asked.stdout, asked.stderr
     follow(process, event="job", id=waiting["id"], to="cancelled")
-    assert "asked the active run to try 1 job again" in endless.run("retry", out, str(waiting["id"])).stdout
+    assert "asked the active run to try 1 job again" in endless.call("retry", out, str(waiting["id"])).stdout
     follow(process, event="job", id=waiting["id"], to="waiting")
     process.kill()
     process.communicate()
@@ -142,13 +142,13 @@ def test_names_and_reasons_cannot_touch_the_terminal(quick: Emulated[Account], t
     for path in (folder / "a\nb\x1b[31mred.wav", bytes_only, folder / "[bold]x[bold].wav"):
         path.write_bytes(b"no audio")
     result = quick.run("run", tmp_path / "in", "-o", tmp_path / "out")
-    listed = quick.run("list", tmp_path / "out")
+    listed = quick.call("list", tmp_path / "out")
     for text in (result.stdout, listed.stdout):
         assert "\x1b" not in text
         assert r"a\nb\x1b[31mred.wav" in text
         assert r"\xff\xfe.wav" in text
         assert "[bold]x[bold].wav" in text
-    documents = json.loads(quick.run("list", tmp_path / "out", "--json").stdout)
+    documents = json.loads(quick.call("list", tmp_path / "out", "--json").stdout)
     assert os.fsencode(bytes_only) in [os.fsencode(job["path"]) for job in documents]
 
 

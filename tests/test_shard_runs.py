@@ -65,16 +65,16 @@ def test_every_verb_finds_the_shard_that_is_meant(tmp_path: Path) -> None:
     make_recordings(tmp_path / "in", 20)
     (tmp_path / "in" / "broken.mp3").write_bytes(b"")
     out = tmp_path / "out"
-    with emulated(KNOBS) as service:
+    with emulated_rest(KNOBS) as service:
         for part in ("1/2", "2/2"):
-            done = service.run("run", tmp_path / "in", "-o", out, "--shard", part)
+            done = service.call("run", tmp_path / "in", "-o", out, "--shard", part)
             assert done.returncode in (0, 3), done.stdout + done.stderr
             assert f"(this is {part})" in done.stdout
         files = 0
         for part in ("1/2", "2/2"):
-            files += json.loads(service.run("status", out, "--shard", part, "--json").stdout)["files"]
-            assert service.run("doctor", out, "--shard", part).returncode == 0
-            assert service.run("reconcile", out, "--shard", part).returncode in (0, 3)
+            files += json.loads(service.call("status", out, "--shard", part, "--json").stdout)["files"]
+            assert service.call("doctor", out, "--shard", part).returncode == 0
+            assert service.call("reconcile", out, "--shard", part).returncode in (0, 3)
         assert files == 21
         for verb in (
             ("status",),
@@ -85,19 +85,19 @@ def test_every_verb_finds_the_shard_that_is_meant(tmp_path: Path) -> None:
             ("reconcile",),
             ("doctor",),
         ):
-            refused = service.run(verb[0], out, *verb[1:])
+            refused = service.call(verb[0], out, *verb[1:])
             assert refused.returncode == 2, verb
             assert "Say which: --shard 1/2" in refused.stderr
-        listed = service.run("list", out, "--shard", "1/2").stdout + service.run("list", out, "--shard", "2/2").stdout
+        listed = service.call("list", out, "--shard", "1/2").stdout + service.call("list", out, "--shard", "2/2").stdout
         assert listed.count("\n") == 21
-        other = service.run("run", tmp_path / "in", "-o", out, "--shard", "1/3")
+        other = service.call("run", tmp_path / "in", "-o", out, "--shard", "1/3")
         assert other.returncode == 2
         assert "Go on with --shard 1/2" in other.stderr
         table = out / ".batcher" / "shard-1-of-2" / "jobs.sqlite3"
-        wrong = service.run("run", tmp_path / "in", "-o", tmp_path / "other", "--shard", "2/2", "--db", table)
+        wrong = service.call("run", tmp_path / "in", "-o", tmp_path / "other", "--shard", "2/2", "--db", table)
         assert wrong.returncode == 2
         assert "this table holds part 1/2 of the input, not part 2/2" in wrong.stderr
-        whole = service.run("run", tmp_path / "in", "-o", out)
+        whole = service.call("run", tmp_path / "in", "-o", out)
         assert whole.returncode == 2
 
 
