@@ -15,7 +15,7 @@ help: ## list the targets
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
 test: lint types unit ## lint, types and tests, from nothing
@@ -28,7 +28,7 @@ types: $(STAMP) ## mypy, strict
 	$(BIN)/mypy
 
 unit: $(STAMP) ## the tests
-	$(BIN)/python -m pytest --numprocesses 4 --dist loadscope --no-loadscope-reorder
+	$(BIN)/python -m pytest --numprocesses 5 --dist loadscope --no-loadscope-reorder
 
 demo: $(STAMP) ## recordings to transcripts on this machine, no key needed: make demo API=grpc
 	$(BIN)/batcher demo -o demo-out --api $(or $(API),rest)

@@ -1,6 +1,6 @@
 """Fixtures that every test may use."""
 
-from pathlib import Path
+import gc
 
 import pytest
 import structlog
@@ -20,14 +20,21 @@ def _plain_log() -> None:
     structlog.configure(processors=[structlog.processors.add_log_level, plain])
 
 
-#: Whole runs over real sockets, which mostly wait. They go first, so that nothing is left to wait for at the end.
-LONG = ("whole_runs", "rest_limits", "demo", "benchmarks", "powercut", "shard_runs", "bandwidth_runs", "rest_runs")
+#: Whole runs over real sockets, which mostly wait. They go first, so that nothing is left to wait for at the end…
+WAITING = ("whole_runs", "rest_limits", "demo", "benchmarks", "belonging", "shard_runs", "bandwidth_runs", "rest_runs")
+#: … and each beside one that never waits, so that there is something to do meanwhile.
+BUSY = ("nights", "engine", "concurrency", "engine_rest", "faults_service", "pages", "sharing", "faults_ends")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the longest modules first; the order is otherwise that of their names."""
-    first = [Path(__file__).with_name(f"test_{name}.py") for name in LONG]
-    items.sort(key=lambda item: first.index(item.path) if item.path in first else len(first))
+    first = [f"test_{name}" for pair in zip(WAITING, BUSY, strict=True) for name in pair]
+    items.sort(key=lambda item: first.index(item.path.stem) if item.path.stem in first else len(first))
+
+
+def pytest_collection_finish() -> None:
+    """Spare the collector what was imported: it stays anyway, and looking at it again and again takes its time."""
+    gc.freeze()
 
 
 def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:

@@ -30,7 +30,7 @@ TINY = [
     ["upload", "--case", "2x300kB", "--rest", "0.05", "--cold", "--tls", "--link", "50", "--unpinned"],
     ["bwlimit", "--case", "2x400k", "--case", "1xoff", "--seconds", "0.3"],
     ["window", "--case", "grpc:4x0.3s", "--case", "rest:2x0.1s/1@6000,longest*10"],
-    ["jobs_cpu", *SMALL_JOBS, "--program", "batcher, gRPC", "--program", "AsyncSonioxClient"],
+    ["jobs_cpu", *SMALL_JOBS, "--program", "batcher, gRPC"],
     ["million", "--rows", "60", "--jobs", "4", "--turns", "1"],
     ["start", "--turns", "1", "--case", "python", "--case", "batcher --version", "--case", "batcher status"],
     ["peers", *FEW_JOBS, "--program", "batcher, REST", "--program", "AsyncSonioxClient, 0.2 s"],
