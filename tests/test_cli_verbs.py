@@ -200,7 +200,9 @@ def test_status_tells_of_what_was_cancelled_with_another_name(call: Call, out: P
 
 def states(call: Call, out: Path) -> dict[int, str]:
     """Return every job's public state."""
-    return {job["id"]: job["state"] for job in json.loads(call("list", out, "--json")[1])}
+    code, said, complaint = call("list", out, "--json")
+    assert code == 0, complaint
+    return {job["id"]: job["state"] for job in json.loads(said)}
 
 
 def test_retry_takes_everything_that_ended_badly_and_warns_of_what_may_be_billed(call: Call, out: Path) -> None:
