@@ -3,11 +3,13 @@
 import json
 import os
 import stat
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from batcher.cli import screen
 from batcher.cli.app import VERBS, main
 from batcher.cli.memory import remembered_flags, remembering, run_again
 from batcher.cli.place import place_of
@@ -16,6 +18,7 @@ from batcher.lock import hold
 from batcher.model import Cause, RemoteObject, RemoteStatus
 from batcher.states import Event, State
 from batcher.store import survey
+from tests.cli_tools import batcher
 from tests.table_tools import START, Hand, written
 
 Said = tuple[int, str, str]
@@ -73,6 +76,26 @@ def test_an_unknown_verb_or_option_is_2(call: Call) -> None:
     assert call("rum")[0] == 2
     assert call("status")[0] == 2
     assert call("list", "--nonsense")[0] == 2
+
+
+def test_a_list_that_breaks_off_does_not_count_as_one_that_nobody_reads() -> None:
+    """Otherwise half a list would end with 0."""
+
+    def lines() -> Iterator[str]:
+        yield "the first"
+        raise OSError(5, "Input/output error")
+
+    with pytest.raises(OSError, match="Input/output error"):
+        screen.say(lines())
+
+
+def test_a_list_that_nobody_reads_ends_quietly(out: Path) -> None:
+    """As with ``batcher list OUT | head -1``."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(batcher("list", out), stdout=writing, stderr=subprocess.PIPE, check=False)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 def test_status_says_how_the_batch_stands_and_what_to_type(call: Call, out: Path) -> None:

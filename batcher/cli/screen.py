@@ -20,13 +20,24 @@ def prepare() -> None:
 
 
 def say(lines: Iterable[str]) -> None:
-    """Print lines; when nobody reads them any more, stop printing and go on."""
+    """Print lines; when nobody reads them any more, stop printing and go on.
+
+    Raises whatever making a line raises: a list that breaks off is not one that nobody reads.
+    """
+    if all(_is_read(line + "\n") for line in lines):
+        _is_read("", flush=True)
+
+
+def _is_read(text: str, *, flush: bool = False) -> bool:
+    """Print a text, and tell whether somebody may read it."""
     try:
-        for line in lines:
-            sys.stdout.write(line + "\n")
-        sys.stdout.flush()
+        sys.stdout.write(text)
+        if flush:
+            sys.stdout.flush()
     except OSError:
         give_up_stdout()
+        return False
+    return True
 
 
 def stdout() -> TextIO:
