@@ -25,7 +25,7 @@ def accepted(account: RestAccount) -> int:
 
 def run(emulator: Emulated[RestAccount], folder: Path, *more: str | Path) -> "subprocess.CompletedProcess[str]":
     """Run batcher on the recordings of a test."""
-    return emulator.run("run", folder / "in", "-o", folder / "out", *more)
+    return emulator.call("run", folder / "in", "-o", folder / "out", *more)
 
 
 def until(emulator: Emulated[RestAccount], holds: Callable[[RestAccount], bool]) -> None:

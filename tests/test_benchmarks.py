@@ -26,7 +26,6 @@ SMALL_JOBS = ["--few", "2", "--many", "4"]
 FEW_JOBS = ["--jobs", "3", "--loop-jobs", "1", "--residence", "0.05"]
 #: Every benchmark, so small that it takes no time, and in all the ways in which it can be run.
 TINY = [
-    ["upload", "--api", "rest", "--case", "2x300kB", "--rest", "0.05", "--repeat", "2"],
     ["upload", "--case", "2x300kB", "--rest", "0.05", "--cold", "--tls", "--link", "50", "--unpinned"],
     ["bwlimit", "--case", "2x400k", "--case", "1xoff", "--seconds", "0.3"],
     ["window", "--case", "grpc:4x0.3s", "--case", "rest:2x0.1s/1@6000,longest*10"],
@@ -71,7 +70,7 @@ async def test_a_benchmark_prints_one_table(arguments: list[str], tmp_path: Path
 
 async def test_a_benchmark_prints_one_document() -> None:
     """The same figures, for programs; a recording that was sealed before its end would have ended in an error."""
-    few = ["upload", "--api", "rest", "--case", "1x1kB", "--case", "2x300kB", "--rest", "0.05"]
+    few = ["upload", "--api", "rest", "--case", "1x1kB", "--case", "2x300kB", "--rest", "0.05", "--repeat", "1"]
     document = json.loads(await output_of([*few, "--json"]))
     assert document["benchmark"]
     assert [row["sealed_whole"] for row in document["rows"]] == [1, 2]

@@ -226,7 +226,7 @@ async def test_a_file_is_not_closed_under_a_thread_that_reads_it(
     """Giving up waits for the read under way; a read after that is refused instead of reaching another file."""
     path = tmp_path / "talk.mp3"
     path.write_bytes(LARGE)
-    reading, go_on, order = threading.Event(), threading.Event(), []
+    reading, go_on, closed, order = threading.Event(), threading.Event(), threading.Event(), []
     whole, close = os.readv, os.close
 
     def slow(handle: int, buffers: list[memoryview]) -> int:
@@ -238,6 +238,7 @@ async def test_a_file_is_not_closed_under_a_thread_that_reads_it(
     def noted(handle: int) -> None:
         order.append("closed")
         close(handle)
+        closed.set()
 
     async def release() -> None:
         while in_flight() < 2:  # until the closing waits for the reading
@@ -247,7 +248,7 @@ async def test_a_file_is_not_closed_under_a_thread_that_reads_it(
     async def take(recording: Recording) -> None:
         with pytest.raises(SourceError, match="was closed"):
             async for _ in recording.chunks():
-                pass
+                await to_thread.run_sync(closed.wait)  # or all of it may be read before the closing has its turn
 
     expected = known(path)
     async with anyio.create_task_group() as tasks:
