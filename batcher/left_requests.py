@@ -40,21 +40,26 @@ class LeftRequests:
         return {name: request for name, request in read.items() if request is not None}
 
     def _read_request(self, path: Path) -> Request | None:
-        """Return a request; one that cannot be understood is set aside and logged, as is what is no file of ours.
-
-        One that the machine cannot read just now (no more open files, a failing disk) is read again.
-        """
+        """Return a request, unless it cannot be read or understood."""
         try:
             return Request.from_json(read_small(path, MOST_BYTES).decode("utf-8"))
         except (UsageError, OSError, UnicodeDecodeError) as error:
-            if path.name not in self.refused:
-                _log.warning("request not understood", file=path.name, reason=str(error))
-            self.refused.add(path.name)
-            if getattr(error, "errno", None) in _JUST_NOW:
-                return None
+            self._refuse(path, error)
+            return None
+
+    def _refuse(self, path: Path, error: Exception) -> None:
+        """Log once what cannot be read, and set it aside unless it may be read later.
+
+        Later is when only the machine cannot read it just now: no more open files, a failing disk.
+        """
+        later = getattr(error, "errno", None) in _JUST_NOW
+        if path.name not in self.refused:
+            what = "a request cannot be read just now" if later else "request not understood"
+            _log.warning(what, file=path.name, reason=str(error))
+        self.refused.add(path.name)
+        if not later:
             with suppress(OSError):  # then it is looked at again, and left where it is again
                 path.rename(path.with_suffix(".refused"))
-            return None
 
     async def asked(self) -> bool:
         """Tell whether anything is left that can be carried out: what comes after one that is stuck cannot."""

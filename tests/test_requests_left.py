@@ -73,9 +73,10 @@ async def test_a_request_that_cannot_be_read_just_now_is_read_later(
     def no_more_files(_path: Path, _most: int) -> bytes:
         raise OSError(errno.EMFILE, "Too many open files")
 
-    with monkeypatch.context() as patched:
+    with monkeypatch.context() as patched, capture_logs() as logs:
         patched.setattr(left_requests, "read_small", no_more_files)
         assert await disk.requests() == {}
+    assert [log["event"] for log in logs] == ["a request cannot be read just now"]
     assert await disk.requests() == {"1.json": request}
 
 
