@@ -5,7 +5,7 @@ import logging
 import os
 import traceback
 from collections.abc import Iterable, Iterator, MutableMapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -21,6 +21,7 @@ from batcher.text import iso
 LARGEST_BYTES = 5_000_000
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 _HIDDEN = "[the API key]"
+_CLOSED = -1
 
 Entry = MutableMapping[str, Any]
 
@@ -78,15 +79,18 @@ class LogFile:
             self._lost = 0
 
     def _rotate(self, coming: int) -> None:
-        if self._size and self._size + coming > LARGEST_BYTES:
+        if self._handle == _CLOSED:  # by a rotation that failed half way
+            self._open()
+        elif self._size and self._size + coming > LARGEST_BYTES:
             self._path.rename(self._path.with_name(self._path.name + ".1"))
-            os.close(self._handle)
+            self.close()
             self._open()
 
     def close(self) -> None:
         """Close the file."""
-        with suppress(OSError):  # already closed by a failed rotation
-            os.close(self._handle)
+        handle, self._handle = self._handle, _CLOSED  # the number may be another file's next: nothing is written to it
+        if handle != _CLOSED:
+            os.close(handle)
 
     # What structlog calls on a logger, by level.
     msg = debug = info = warning = error = critical = write
@@ -129,7 +133,8 @@ def open_log(path: Path, level: str, clock: Clock, *secrets: str) -> Iterator[No
 
 def silence() -> None:
     """Log nowhere: the state outside of a run, where structlog would print on the terminal by default."""
-    structlog.configure(processors=[_drop], cache_logger_on_first_use=False)
+    structlog.reset_defaults()  # nothing of the run before is left, above all not its file
+    structlog.configure(processors=[_drop])
 
 
 def _drop(_logger: object, _method: str, _entry: Entry) -> Entry:

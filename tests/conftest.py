@@ -17,11 +17,12 @@ def anyio_backend() -> str:
 def _plain_log() -> None:
     """Log in plain text: a traceback that is drawn takes longer than the run that it comes out of."""
     plain = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
+    structlog.reset_defaults()
     structlog.configure(processors=[structlog.processors.add_log_level, plain])
 
 
 #: Whole runs over real sockets, which mostly wait. They go first, so that nothing is left to wait for at the end…
-WAITING = ("whole_runs", "rest_limits", "demo", "benchmarks", "belonging", "shard_runs", "bandwidth_runs", "rest_runs")
+WAITING = ("whole_runs", "rest_limits", "demo", "benchmarks", "belonging", "shard_runs", "powercut", "rest_runs")
 #: … and each beside one that never waits, so that there is something to do meanwhile.
 BUSY = ("nights", "engine", "concurrency", "engine_rest", "faults_service", "pages", "sharing", "faults_ends")
 
@@ -34,6 +35,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_collection_finish() -> None:
     """Spare the collector what was imported: it stays anyway, and looking at it again and again takes its time."""
+    gc.collect()
     gc.freeze()
 
 

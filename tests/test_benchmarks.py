@@ -24,7 +24,7 @@ pytestmark = pytest.mark.anyio
 ROOT = Path(__file__).parents[1]
 SMALL_JOBS = ["--few", "2", "--many", "4"]
 FEW_JOBS = ["--jobs", "3", "--loop-jobs", "1", "--residence", "0.05"]
-#: Every benchmark, so small that it takes no time, and in all the ways in which it can be run.
+#: Every benchmark, so small that it takes no time.
 TINY = [
     ["upload", "--case", "2x300kB", "--rest", "0.05", "--cold", "--tls", "--link", "50", "--unpinned"],
     ["bwlimit", "--case", "2x400k", "--case", "1xoff", "--seconds", "0.3"],

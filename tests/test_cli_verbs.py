@@ -21,6 +21,7 @@ from batcher.store import survey
 from tests.cli_tools import batcher
 from tests.table_tools import START, Hand, written
 
+FULL = Path("/dev/full")
 Said = tuple[int, str, str]
 Call = Callable[..., Said]
 
@@ -87,6 +88,15 @@ def test_a_list_that_breaks_off_does_not_count_as_one_that_nobody_reads() -> Non
 
     with pytest.raises(OSError, match="Input/output error"):
         screen.say(lines())
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="no device here that is always full")
+def test_a_list_for_which_there_is_no_room_is_no_success(out: Path) -> None:
+    """Half a list in a file would be taken for all of it."""
+    with FULL.open("wb") as full:
+        done = subprocess.run(batcher("list", out), stdout=full, stderr=subprocess.PIPE, check=False)
+    assert done.returncode == 7
+    assert b"the output cannot be written: No space left on device" in done.stderr
 
 
 def test_a_list_that_nobody_reads_ends_quietly(out: Path) -> None:

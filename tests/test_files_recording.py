@@ -248,7 +248,7 @@ async def test_a_file_is_not_closed_under_a_thread_that_reads_it(
     async def take(recording: Recording) -> None:
         chunks = recording.chunks()
         await anext(chunks)
-        await to_thread.run_sync(closed.wait)  # or all of it may be read before the closing has its turn
+        assert await to_thread.run_sync(closed.wait, 30)  # or all of it may be read before the closing has its turn
         with pytest.raises(SourceError, match="was closed"):
             async for _ in chunks:
                 pass

@@ -1,12 +1,16 @@
 """Printing that survives: a reader that went away, a closed output, a terminal that cannot spell a letter."""
 
+import errno
 import os
 import sys
 from collections.abc import Iterable
 from typing import TextIO
 
-from batcher.errors import BatcherError
+from batcher.errors import BatcherError, MachineRefuses
 from batcher.text import show_text
+
+#: What printing fails with when nobody reads any more: the other end of a pipe, or the terminal, is gone.
+_NOBODY = frozenset({errno.EPIPE, errno.EIO, errno.ENXIO})
 
 
 def prepare() -> None:
@@ -22,7 +26,8 @@ def prepare() -> None:
 def say(lines: Iterable[str]) -> None:
     """Print lines; when nobody reads them any more, stop printing and go on.
 
-    Raises whatever making a line raises: a list that breaks off is not one that nobody reads.
+    Raises whatever making a line raises, because a list that breaks off is not one that nobody reads; and MachineRefuses
+    where the output refuses a line, as a full disk does.
     """
     if all(_is_read(line + "\n") for line in lines):
         _is_read("", flush=True)
@@ -34,8 +39,10 @@ def _is_read(text: str, *, flush: bool = False) -> bool:
         sys.stdout.write(text)
         if flush:
             sys.stdout.flush()
-    except OSError:
+    except OSError as error:
         give_up_stdout()
+        if error.errno not in _NOBODY:
+            raise MachineRefuses(f"the output cannot be written: {error.strerror or error}") from error
         return False
     return True
 

@@ -1,7 +1,8 @@
 """Looking at a job table without ever changing it: beside a run that writes, or when none does.
 
 A reader opens the table read-only and creates no file. SQLite would create its side files even then, so a table
-without them (no process has it open) is read as a file that nobody changes, until a side file shows up.
+without them (no process has it open) is read as a file that nobody changes. Whatever was read while somebody wrote after
+all, however shortly, is read again.
 """
 
 import json
@@ -153,6 +154,7 @@ class Reader:
         self._conn = self._connect()
 
     def _connect(self) -> sqlite3.Connection:
+        self._opened = self._stamp()
         self._immutable = not self._has_side_files()
         mode = "immutable=1" if self._immutable else "mode=ro"
         uri = f"file:{quote(os.fsencode(os.path.abspath(self._path)))}?{mode}"  # noqa: PTH100 - links kept
@@ -164,16 +166,36 @@ class Reader:
         return self._path.with_name(self._path.name + "-wal").exists()
 
     def _rows(self, sql: str, parameters: tuple[object, ...] = ()) -> list[tuple[object, ...]]:
-        if self._immutable and self._has_side_files():  # somebody has begun to write
+        while True:
+            try:
+                rows = self._fresh().execute(sql, parameters).fetchall()
+            except sqlite3.DatabaseError as error:
+                if not self._is_outdated():
+                    raise UsageError(
+                        f"{show_path(os.fsencode(self._path))} cannot be read as a job table: {error}",
+                        hint="Is it one, and of this version of batcher? A copy must include its -wal file.",
+                    ) from error
+            else:
+                if not self._is_outdated():
+                    return rows
+
+    def _fresh(self) -> sqlite3.Connection:
+        if self._is_outdated():
             self._conn.close()
             self._conn = self._connect()
+        return self._conn
+
+    def _is_outdated(self) -> bool:
+        """Tell whether somebody writes, or has written since, to what was opened as a file that nobody changes."""
+        return self._immutable and (self._has_side_files() or self._stamp() != self._opened)
+
+    def _stamp(self) -> tuple[int, int, int] | None:
+        """Return what changes when the file is written or replaced."""
         try:
-            return self._conn.execute(sql, parameters).fetchall()
-        except sqlite3.DatabaseError as error:
-            raise UsageError(
-                f"{show_path(os.fsencode(self._path))} cannot be read as a job table: {error}",
-                hint="Is it one, and of this version of batcher? A copy must include its -wal file.",
-            ) from error
+            found = self._path.stat()
+        except FileNotFoundError:
+            return None
+        return found.st_ino, found.st_size, found.st_mtime_ns
 
     def close(self) -> None:
         """Close the connection."""

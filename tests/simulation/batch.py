@@ -216,7 +216,7 @@ class Batch:
         return self._reader.execute(sql, parameters).fetchall()
 
     def close(self) -> None:
-        """Let go of the table: a process that starts is to find it as the one before left it, open to nobody."""
+        """Let go of the table, so that a process that starts finds it open to nobody."""
         if self._reader is not None:
             self._reader.close()
         self._reader = None
