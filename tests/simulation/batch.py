@@ -83,9 +83,10 @@ class Batch:
     def _content(self) -> bytes:
         """Return the sound of a recording: some have one size, some are copies, some are no audio at all."""
         chance = self.dice.stream("recordings")
-        # Few are longer than a chunk, because hashing them is what a night would spend its time on.
+        # Few are longer than a chunk, because hashing them is what a night would spend its time on. None is empty: such
+        # a file is skipped where files are examined, and this disk examines none.
         size = chance.choice(
-            (1_000, 1_000, *(chance.randrange(500, 5_000) for _ in range(8)), chance.randrange(600_000))
+            (1_000, 1_000, *(chance.randrange(500, 5_000) for _ in range(8)), chance.randrange(600_000) or 1)
         )
         scarce = (self.night.story.limits.bytes or math.inf) <= SCARCE_BYTES
         content, kind = chance.randbytes(size * 40 if scarce and size <= 5_000 else size), chance.random()
