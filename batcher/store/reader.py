@@ -276,7 +276,15 @@ class Reader:
         return cast("list[tuple[bytes, str]]", self._rows(_ROOTS))
 
     def jobs(self, states: Iterable[State]) -> Iterator[Job]:
-        """Yield the jobs in `states`, state by state; read in pages, so that no run waits for a slow reader."""
+        """Yield each job in `states` once, state by state; one that moves on meanwhile, as it was found first."""
+        found: set[int] = set()
+        for job in self._in_pages(states):
+            if job.id not in found:
+                found.add(job.id)
+                yield job
+
+    def _in_pages(self, states: Iterable[State]) -> Iterator[Job]:
+        """Read in pages, so that no run waits for a slow reader."""
         for state in states:
             page = self._page(_PAGE_LATER, state, -1)
             while page:
