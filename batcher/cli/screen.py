@@ -42,7 +42,10 @@ def _is_read(text: str, *, flush: bool = False) -> bool:
     except OSError as error:
         give_up_stdout()
         if error.errno not in _NOBODY:
-            raise MachineRefuses(f"the output cannot be written: {error.strerror or error}") from error
+            raise MachineRefuses(
+                f"the output cannot be written: {error.strerror or error}",
+                hint="Free some space there, or print elsewhere, and type it again; nothing is done twice.",
+            ) from error
         return False
     return True
 
