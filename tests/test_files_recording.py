@@ -219,6 +219,16 @@ async def test_a_recording_is_read_once_and_its_digest_comes_last(tmp_path: Path
             await anext(recording.chunks())
 
 
+async def refused_once_closed(recording: Recording, closed: threading.Event) -> None:
+    """Read a chunk, and the others only when the file is closed: or all may be read before the closing has its turn."""
+    chunks = recording.chunks()
+    await anext(chunks)
+    assert await to_thread.run_sync(closed.wait, 30)
+    with pytest.raises(SourceError, match="was closed"):
+        async for _ in chunks:
+            pass
+
+
 @pytest.mark.anyio
 async def test_a_file_is_not_closed_under_a_thread_that_reads_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -245,21 +255,13 @@ async def test_a_file_is_not_closed_under_a_thread_that_reads_it(
             await anyio.lowlevel.checkpoint()
         go_on.set()
 
-    async def take(recording: Recording) -> None:
-        chunks = recording.chunks()
-        await anext(chunks)
-        assert await to_thread.run_sync(closed.wait, 30)  # or all of it may be read before the closing has its turn
-        with pytest.raises(SourceError, match="was closed"):
-            async for _ in chunks:
-                pass
-
     expected = known(path)
     async with anyio.create_task_group() as tasks:
         with monkeypatch.context() as patch:
             async with open_recording(os.fsencode(path), expected) as recording:
                 patch.setattr(os, "readv", slow)
                 patch.setattr(os, "close", noted)
-                tasks.start_soon(take, recording)
+                tasks.start_soon(refused_once_closed, recording, closed)
                 await to_thread.run_sync(reading.wait)
                 tasks.start_soon(release)
         assert (order[0], order[-1]) == ("read", "closed")  # another chunk may be read before the closing has its turn

@@ -110,7 +110,7 @@ def test_pages_all_night_are_waited_for(folder: Path, monkeypatch: pytest.Monkey
     """Few calls meanwhile, no job's failures counted, and as soon as the service is back all goes on."""
     paged(monkeypatch, status)
     bed = Bed(folder, *range(1_000, 1_040), api="rest")
-    back = 4 * HOUR
+    back = 8 * HOUR
     counted: list[object] = []
     shown: list[str] = []
     bed.trouble = lambda _call: AWAY if 20 <= anyio.current_time() < back else None
@@ -125,7 +125,7 @@ def test_pages_all_night_are_waited_for(folder: Path, monkeypatch: pytest.Monkey
     assert bed.rest.tally.accepted.total() == 40
     assert counted == [(0,)]
     assert shown[0].startswith(f"the service does not answer: {status}: ")
-    assert sum(HOUR <= moment < back for moment, _ in bed.calls) <= 3 * 70
+    assert sum(HOUR <= moment < back for moment, _ in bed.calls) <= 7 * 70
 
 
 def test_a_page_in_the_place_of_an_answer_costs_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,13 +17,14 @@ def test_four_quotas_are_kept_at_the_services_own_count(tmp_path: Path) -> None:
     limits = {"max_pending": 40, "max_stored": 80, "max_files": 60, "max_bytes": 50 * largest}
     config = tmp_path / "batcher.toml"
     config.write_text("".join(f"{name} = {value}\n" for name, value in limits.items()))
-    knobs = Knobs(pending=40, stored=80, queue_ms=200, min_work_ms=300, max_work_ms=1500)
+    # Each takes so long that a slow machine fills the window as well.
+    knobs = Knobs(pending=40, stored=80, queue_ms=200, min_work_ms=1500, max_work_ms=2000)
     with emulated_rest(replace(knobs, rest=replace(FREE, files=60, bytes=50 * largest))) as emulator:
         result = run(emulator, tmp_path, "--config", config)
         assert result.returncode == 0, result.stdout + result.stderr
         assert transcripts(tmp_path / "out", list(contents)) == expected(contents)
         tally = emulator.account.tally
-        assert 20 <= tally.pending_peak <= 40  # a slow machine does not fill it
+        assert 35 <= tally.pending_peak <= 40
         assert tally.stored_peak <= 80
         assert tally.files_peak <= 60
         assert tally.bytes_peak <= 50 * largest
