@@ -14,8 +14,9 @@ from batcher.disk import Disk
 from batcher.errors import BatcherError, MachineRefuses, innermost
 from batcher.heed import heed
 from batcher.model import Limits, Load
-from batcher.policy import LOOK_LATE_MS, Headroom, Residence
+from batcher.policy import LOOK_LATE_MS, Headroom
 from batcher.requests import Request
+from batcher.residence import Residence
 from batcher.service import Service
 from batcher.sharing import DOOR_MS, PRESUMED_MS, Company, Neighbours
 from batcher.stages.ahead import Ahead

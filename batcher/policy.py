@@ -6,7 +6,6 @@ from dataclasses import dataclass, field, replace
 from functools import reduce
 from math import ceil
 from random import Random  # noqa: TID251 - the type only; streams come from Dice
-from statistics import fmean
 
 from batcher.errors import Kind
 from batcher.judgement import Judgement
@@ -38,15 +37,6 @@ LEAST_GROWTH = 0.5
 #: Growth is what goes beyond so many listings before. It must be well over the six in which twice a growth fades to
 #: what it left free before: otherwise whoever only comes and goes keeps that place for ever.
 LOOKS_REMEMBERED = 12
-
-#: So many jobs should have ended between two listings, and how long that may take: shares of a mean residence.
-JOBS_A_LOOK = 2
-LEAST_WAIT, MOST_WAIT = 0.02, 0.05
-#: Jobs that were sent together end together. As long as no more looks were needed than these, and so many for each job
-#: that has ended, they come this many times as often.
-EAGER_LOOKS, EAGER_LOOKS_A_JOB, EAGER_TIMES = 50, 0.4, 3
-#: The first look that can show something comes when the oldest job is there for this share of what the quickest took.
-NEARLY = 0.9
 
 #: As many identical permanent refusals without one success are taken for a mistake in the settings.
 IDENTICAL_REFUSALS = 20
@@ -244,42 +234,3 @@ class Headroom:
     def _share(self, now: int) -> float:
         recovering = max(0, now - self.share_since - self.share_held)
         return min(1.0, self.share + recovering / SHARE_RECOVERS_MS)
-
-
-@dataclass(slots=True)
-class Residence:
-    """Learns how long the service takes for a job, and from that when to look again (all in seconds)."""
-
-    shortest_poll: float
-    longest_poll: float = 20.0
-    recent: deque[float] = field(default_factory=lambda: deque(maxlen=100))
-    looks: int = 0
-    ended: int = 0
-
-    def looked(self) -> None:
-        """Count a listing that was answered."""
-        self.looks += 1
-
-    def completed(self, seconds: float) -> None:
-        """Note how long one job took from submission to the listing that showed it completed."""
-        self.ended += 1
-        self.recent.append(max(0.0, seconds))
-
-    def next_look(self, oldest: float | None, under_way: int) -> float:
-        """Return how long to wait before the next listing; `oldest` is the age of the oldest of the jobs under way.
-
-        Looking costs a call and shows every job; not looking leaves a slot empty. So it waits until two jobs can
-        have ended, or a third of that while there were few looks, but never longer than a twentieth of a mean
-        residence. Before anything is known, twice that share of the oldest job's age.
-        """
-        if oldest is None:
-            return self.longest_poll
-        share = max(LEAST_WAIT, min(MOST_WAIT, JOBS_A_LOOK / max(1, under_way)))
-        wait = 2 * share * oldest
-        if self.recent:
-            apart = share * fmean(self.recent) / (EAGER_TIMES if self._is_eager() else 1)
-            wait = max(apart, NEARLY * min(self.recent) - oldest)
-        return min(max(wait, self.shortest_poll), self.longest_poll)
-
-    def _is_eager(self) -> bool:
-        return self.looks <= EAGER_LOOKS + EAGER_LOOKS_A_JOB * self.ended

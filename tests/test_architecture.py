@@ -22,6 +22,7 @@ PURE = (
     "model",
     "errors",
     "reference",
+    "residence",
     "judgement",
     "options",
     "transcripts",

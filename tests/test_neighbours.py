@@ -13,8 +13,9 @@ import pytest
 from batcher.judgement import Judgement
 from batcher.model import NOTHING, Limits, Load, RemoteObject, RemoteStatus, Survey
 from batcher.options import Options
-from batcher.policy import PAUSE_MS, SHARE_HELD_MS, Headroom, Residence
+from batcher.policy import PAUSE_MS, SHARE_HELD_MS, Headroom
 from batcher.reference import Reference
+from batcher.residence import Ended, Residence
 from batcher.shard import Shard
 from batcher.sharing import DOOR_MS, PRESUMED_MS, Neighbours
 from batcher.stages.context import Context, Plan
@@ -238,14 +239,14 @@ def test_who_holds_nothing_and_finds_no_room_looks_often(
 ) -> None:
     """Who looks twenty times as often would take every place that becomes free. And only a whole look shows it."""
     residence = Residence(0.05)
-    residence.completed(1_000)
+    residence.looked([Ended(60, 900, 1_000)])
     headroom, clock = headroom_beside(look(strangers=others)), SimpleNamespace(now=lambda: NOW)
     known = {"headroom": headroom, "clock": clock, "residence": residence, "plan": Plan(Options())}
     context = SimpleNamespace(survey_wanted=False, reach=True, lingering=False, **known)
 
     async def waits() -> tuple[float, bool]:
         poll = Poll(cast("Context", context))
-        poll._outlook = Outlook(oldest, 0, None, 1, unsent, collecting=False, unsettled=False, loose=0)
+        poll._outlook = Outlook(oldest, 0, [], None, 1, unsent, collecting=False, unsettled=False, loose=0)
         poll._looked = poll._looked_thoroughly = 0.0
         return poll._until_due(poll._outlook), poll._must_be_thorough()
 

@@ -25,7 +25,6 @@ from batcher.policy import (
     SURVEY_FRESH_MS,
     Headroom,
     Refusals,
-    Residence,
     backoff_ms,
     second_chance,
     submission_failed,
@@ -399,69 +398,6 @@ def test_some_room_is_always_left_to_try(pending: int, refusals: int) -> None:
         headroom.refused(now)
     headroom.observe(full(0), now)
     assert 1 <= headroom.room(now + PAUSE_MS).pending <= pending
-
-
-# When to look.
-
-
-@given(
-    shortest=st.floats(0.5, 5),
-    recent=st.lists(st.floats(-5, 100_000), max_size=120),
-    oldest=st.one_of(st.none(), st.floats(0, 1_000_000)),
-    under_way=st.integers(0, 2000),
-)
-def test_the_next_look_is_polite_and_never_long(
-    shortest: float, recent: list[float], oldest: float | None, under_way: int
-) -> None:
-    """Between the service's politeness and the longest time a slot may stay empty unnoticed."""
-    residence = Residence(shortest)
-    for seconds in recent:
-        residence.completed(seconds)
-    assert shortest <= residence.next_look(oldest, under_way) <= residence.longest_poll
-
-
-def test_with_nothing_under_way_there_is_no_hurry() -> None:
-    """Nothing can end."""
-    assert Residence(2).next_look(None, 0) == 20
-
-
-def test_looks_come_quick_when_jobs_are_about_to_end() -> None:
-    """Slow while none can end yet, quick from the time on that the quickest nearly took."""
-    residence = Residence(0.1)
-    for seconds in (100, 120, 140):
-        residence.completed(seconds)
-    assert residence.next_look(0, 100) == 20
-    assert residence.next_look(80, 100) == pytest.approx(10)
-    assert residence.next_look(100, 100) == pytest.approx(0.02 * 120 / 3)
-
-
-def test_looks_are_thinned_out_when_there_were_many_for_what_has_ended() -> None:
-    """Jobs that were sent together end together and are worth many looks; of such as end one by one each is not."""
-    residence = Residence(0.1, looks=50)
-    residence.completed(100)
-    assert residence.next_look(100, 100) == pytest.approx(2 / 3)
-    residence.looked()
-    assert residence.next_look(100, 100) == pytest.approx(2)
-    for _ in range(2):
-        residence.completed(100)
-    assert residence.next_look(100, 100) == pytest.approx(2 / 3)
-
-
-@pytest.mark.parametrize(("under_way", "seconds"), [(2000, 2), (100, 2), (50, 4), (40, 5), (1, 5)])
-def test_a_look_should_show_two_that_ended_and_not_come_late_for_them(under_way: int, seconds: float) -> None:
-    """Two listings of one call each for two jobs are one call a job; a small window is not left empty for it."""
-    residence = Residence(1.0, looks=1_000)
-    residence.completed(100)
-    assert residence.next_look(100, under_way) == pytest.approx(seconds)
-
-
-def test_before_anything_is_known_looks_follow_the_age() -> None:
-    """A tenth of the oldest job's age is lost at most, and less where many jobs wait for it."""
-    residence = Residence(2.0)
-    assert residence.next_look(5, 1) == 2
-    assert residence.next_look(60, 1) == pytest.approx(6)
-    assert residence.next_look(60, 100) == pytest.approx(2.4)
-    assert residence.next_look(1000, 1) == 20
 
 
 # Once more.

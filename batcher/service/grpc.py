@@ -75,7 +75,7 @@ class GrpcService:
     name = "grpc"
     bare_uploads = False
     slowed = ""
-    poll_seconds = 0.05  #: one listing serves all jobs, and costs the service and us about a millisecond
+    poll_seconds = 0.02  #: one listing serves all jobs, and costs the service and us about a millisecond
 
     def __init__(self, channel: grpc.aio.Channel, key: Key, account: str) -> None:
         self.account = account

@@ -39,6 +39,7 @@ class Collect:
     async def claim(self, places: int, busy: Collection[object]) -> Claimed[Job | Extra]:
         """Return jobs that are due to be fetched, rendered or cleared, then extras to delete."""
         context, reach_now = self._context, self._context.reach
+        await context.refill.give_way()
         if context.draining:
             return Claimed()
         calls = reach_now.calls(self.name, places) if reach_now else 0

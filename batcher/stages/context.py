@@ -16,10 +16,12 @@ from batcher.errors import AccountRefused, BatcherError, Kind, ServiceError
 from batcher.judgement import Settle
 from batcher.model import FileBounds, Limits, Patience
 from batcher.options import Options
-from batcher.policy import BACKOFF_CAP_MS, Headroom, Refusals, Residence, backoff_ms
+from batcher.policy import BACKOFF_CAP_MS, Headroom, Refusals, backoff_ms
+from batcher.residence import Residence
 from batcher.service import Service
 from batcher.shard import Shard
 from batcher.stages.openings import Openings
+from batcher.stages.refill import Refill
 from batcher.states import FINAL_STATES, HELD_STATES, State
 from batcher.store.claim import Batch
 from batcher.store.table import Move, Table
@@ -164,6 +166,7 @@ class Context:
     uploads: Concurrency
     bells: Bells = field(default_factory=Bells)
     reach: Reach = field(default_factory=Reach)
+    refill: Refill = field(default_factory=Refill)
     refusals: Refusals = field(default_factory=Refusals)
     listener: Callable[[Move], None] = lambda _move: None
     #: Uploads that are not sealed, so that a stop can end them at no cost.

@@ -34,6 +34,7 @@ class Examine:
 
     async def claim(self, places: int, busy: Collection[object]) -> Claimed[Group]:
         """Return new jobs, in groups."""
+        await self._context.refill.give_way()
         if self._context.draining or not self._context.plan.admit:
             return Claimed()
         found = await self._context.table.transact(partial(_due, places=places * TOGETHER, busy=busy))

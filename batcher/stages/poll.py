@@ -1,6 +1,7 @@
 """Poll: one listing serves all jobs. It completes, adopts, proves absence, and tells how much room there is."""
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import cast
@@ -10,8 +11,9 @@ import anyio
 from batcher.errors import AccountRefused, Kind, ServiceError
 from batcher.judgement import Finding, Judgement, Scene, Settle
 from batcher.killpoints import reach
-from batcher.model import Remedy, Survey
+from batcher.model import Job, Remedy, Survey
 from batcher.reference import parse
+from batcher.residence import Ended, UnderWay
 from batcher.stages.context import COLLECTED, Context
 from batcher.states import Event, State
 from batcher.store import jobs, survey
@@ -31,6 +33,9 @@ SHUT_OUT_SECONDS = 1.0
 #: below what a person would call ten a second, because on their way some fall behind others.
 MOST_LOOKS, MOST_LOOKS_SECONDS = 98, 10.0
 
+#: Of more jobs under way than this the end of each is not foreseen: it would take long, and one ends at any time.
+MOST_FORESEEN = 1_000
+
 #: After these nothing counts for a job any more, but what its attempt left may be at the service, and in this very
 #: look.
 _LEAVE_BEHIND = frozenset({Event.INTERRUPTED, Event.ABSENT, Event.GIVEN_UP, Event.VANISHED})
@@ -42,12 +47,20 @@ class Outlook:
 
     oldest: int | None  #: since when the oldest job has been at the service
     under_way: int  #: how many have been submitted
+    each: Sequence[tuple[int, int]]  #: of each, unless they are too many: how long its recording is, and since when
     proof: int | None  #: from when on a listing can prove that an uncertain job is not there
     unfinished: int
     unsent: bool  #: a job waits to be sent
     collecting: bool  #: something of ours waits to be fetched or deleted
     unsettled: bool  #: an upload of an earlier run was not judged yet
     loose: int  #: from when on a listing shows whatever audio an upload without a transcription has left
+
+    def seen_at(self, now: int) -> UnderWay | None:
+        """Return what was submitted, as old as it is at `now` (UTC milliseconds)."""
+        if self.oldest is None:
+            return None
+        each = [(length / 1000, (now - since) / 1000) for length, since in self.each]
+        return UnderWay(self.under_way, (now - self.oldest) / 1000, each)
 
 
 class Poll:
@@ -60,6 +73,7 @@ class Poll:
         self._looked_thoroughly = float("-inf")
         self._outlook: Outlook | None = None  # as of before the look
         self._applied = 0  # when the latest look was applied, UTC milliseconds
+        self._answered_at = 0  # when the latest one that was answered had begun, as that
         parts = context.plan.shard.parts if context.plan.shard else 1
         most = max(1, MOST_LOOKS // parts)
         self._looks_seconds = MOST_LOOKS_SECONDS * max(1.0, parts * most / MOST_LOOKS)
@@ -154,12 +168,10 @@ class Poll:
 
     def _learn(self, judgement: Judgement, scene: Scene) -> None:
         context = self._context
-        context.residence.looked()
+        self._learn_residence([each.job for each in judgement.findings if each.event is Event.COMPLETED], scene.began)
         context.not_shown = judgement.not_shown if scene.survey.complete else context.not_shown
         for finding in judgement.findings:
-            if finding.event is Event.COMPLETED:
-                context.residence.completed((scene.began - finding.job.since) / 1000)
-            elif finding.facts.get("remedy") is Remedy.STOP and finding.job.session == scene.session:
+            if finding.facts.get("remedy") is Remedy.STOP and finding.job.session == scene.session:
                 context.stop(_account_failed(finding))
         took = round(1000 * (anyio.current_time() - self._looked))  # asleep the machine did not look
         headroom = context.headroom
@@ -170,9 +182,18 @@ class Poll:
         headroom.observe(judgement, scene.began, took=took, complete=scene.survey.complete)
         if any(finding.event in _LEAVE_BEHIND for finding in judgement.findings):
             context.headroom.doubt(context.clock.now())  # this look took it for what their jobs hold
+        context.refill.note(more=True)  # until the upload, which comes next, finds that there is nothing to fill
         context.bells.upload.ring()
         if judgement.extras:
             context.bells.collect.ring()
+
+    def _learn_residence(self, completed: Sequence[Job], began: int) -> None:
+        def age(job: Job, moment: int) -> float:
+            return max(0, moment - job.since) / 1000
+
+        ended = [Ended(job.length_ms / 1000, age(job, self._answered_at), age(job, began)) for job in completed]
+        self._context.residence.looked(ended)
+        self._answered_at = began
 
     def _over(self, judgement: Judgement, outlook: Outlook, began: int, *, complete: bool) -> bool:
         """Tell whether nothing is left to do: all jobs ended, and a complete list shows nothing of ours."""
@@ -244,10 +265,9 @@ class Poll:
 
     def _until_due(self, outlook: Outlook) -> float:
         """Return when a listing can next tell something new, in seconds after the latest one."""
-        context = self._context
-        now = context.clock.now()
-        age = None if outlook.oldest is None else (now - outlook.oldest) / 1000
-        look = SHUT_OUT_SECONDS if self._shut_out(outlook) else context.residence.next_look(age, outlook.under_way)
+        since = anyio.current_time() - self._looked
+        under_way = outlook.seen_at(self._context.clock.now())
+        look = SHUT_OUT_SECONDS if self._shut_out(outlook) else self._context.residence.next_look(under_way, since)
         if outlook.proof is None:
             return look
         return min(look, self._seconds_until(outlook.proof))
@@ -276,6 +296,7 @@ def _apply(ledger: Ledger, scene: Scene) -> tuple[Judgement, Outlook]:
 
 
 _UNDER_WAY = "SELECT min(since), count(*) FROM job WHERE state = 'submitted'"
+_EACH_UNDER_WAY = "SELECT length_ms, since FROM job WHERE state = 'submitted'"
 _PROOF = """
     SELECT min(CASE WHEN absent_at IS NULL THEN since + :wait ELSE absent_at + :apart END)
     FROM job WHERE state = 'uncertain'
@@ -285,12 +306,14 @@ _UNSETTLED = "SELECT 1 FROM job WHERE state IN ('uploading', 'sealed') LIMIT 1"
 
 def look_out(ledger: Ledger, settle: Settle) -> Outlook:
     """Read from the table what the next look depends on."""
-    ((oldest, under_way),) = ledger.rows(_UNDER_WAY)
+    ((oldest, under_way),) = cast("list[tuple[int | None, int]]", ledger.rows(_UNDER_WAY))
+    each = ledger.rows(_EACH_UNDER_WAY) if under_way <= MOST_FORESEEN else []
     ((loose,),) = ledger.rows("SELECT loose_at FROM batch")
     ((proof,),) = ledger.rows(_PROOF, {"wait": settle.wait_ms, "apart": settle.apart_ms})
     return Outlook(
-        oldest=cast("int | None", oldest),
-        under_way=cast("int", under_way),
+        oldest=oldest,
+        under_way=under_way,
+        each=cast("list[tuple[int, int]]", each),
         proof=cast("int | None", proof),
         unfinished=survey.unfinished(ledger),
         unsent=jobs.exists(ledger, [State.WAITING]),

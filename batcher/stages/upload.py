@@ -58,7 +58,9 @@ class Upload:
         claimed = await self._claim(self._context.reach.calls(self.name, places), busy)
         self._context.reach.begun(self.name, len(claimed.items))
         self._sending += len(claimed.items)
-        self._look(short=len(claimed.items) < places)
+        short = len(claimed.items) < places
+        self._look(short=short)
+        self._context.refill.note(more=not short)
         return claimed
 
     async def _claim(self, places: int, busy: Collection[object]) -> Claimed[Job]:

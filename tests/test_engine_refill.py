@@ -1,0 +1,103 @@
+"""What fills places that have become free goes first, and nothing else waits for it longer than a moment."""
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import anyio
+import pytest
+
+from batcher.emulator.tally import Call
+from batcher.model import Limits
+from batcher.service.simulated import Pace
+from batcher.stages.refill import SECONDS, Refill
+from tests.engine_bed import KNOBS, Bed
+from tests.simulation.__main__ import memory
+from tests.simulation.virtual import run_virtually
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """Return a directory for the table, in memory where there is one."""
+    with tempfile.TemporaryDirectory(dir=memory()) as name:
+        yield Path(name)
+
+
+def waited(refill_ends: float | None, asked: float = 0.0) -> float:
+    """Return how long somebody gave way who asked so long after a refill began, which ended then, or never."""
+
+    async def main() -> float:
+        refill = Refill()
+        refill.note(more=True)
+
+        async def end() -> None:
+            if refill_ends is not None:
+                await anyio.sleep(refill_ends)
+                refill.note(more=False)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(end)
+            await anyio.sleep(asked)
+            refill.note(more=True)  # it goes on: that is no new one
+            began = anyio.current_time()
+            await refill.give_way()
+            return anyio.current_time() - began
+        raise AssertionError
+
+    return run_virtually(main)[0]
+
+
+def test_others_give_way_until_the_places_are_filled() -> None:
+    """And go on at once then."""
+    assert waited(0.1) == pytest.approx(0.1)
+
+
+def test_nobody_gives_way_for_longer_than_a_moment() -> None:
+    """Large recordings, or a slow line, fill places for hours."""
+    assert waited(None) == pytest.approx(SECONDS)
+    assert waited(None, asked=SECONDS - 0.1) == pytest.approx(0.1)
+    assert waited(None, asked=3600) == 0
+
+
+def test_where_nothing_is_filled_nobody_gives_way() -> None:
+    """Not before the first upload either."""
+
+    async def main() -> None:
+        refill = Refill()
+        await refill.give_way()
+        refill.note(more=False)
+        await refill.give_way()
+
+    assert run_virtually(main)[1] == 0
+
+
+def a_run(folder: Path, pace: Pace, places: int, jobs: int) -> Bed:
+    """Run so many jobs, which all take five seconds, through so many places."""
+    knobs = replace(KNOBS, pending=places, queue_ms=1, min_work_ms=5_000, max_work_ms=5_000)
+    bed = Bed(folder, *range(1_000, 1_000 + jobs), knobs=knobs, pace=pace)
+    assert bed.run(limits=Limits(places, 5_000)) is None
+    assert bed.wrong() == []
+    return bed
+
+
+def begun(bed: Bed, call: Call) -> list[float]:
+    """Return when calls of this kind were begun."""
+    return [moment for moment, made in bed.calls if made is call]
+
+
+def test_places_that_have_become_free_are_filled_before_anything_is_fetched(folder: Path) -> None:
+    """Twenty end together: their places have the next twenty before one of them is fetched."""
+    bed = a_run(folder, Pace(least=0.01, most=0.01, bytes_per_second=1e9), 20, 60)
+    submitted, fetched = begun(bed, Call.SUBMIT), begun(bed, Call.FETCH)
+    for wave in (20, 40):
+        assert submitted[wave + 19] <= fetched[wave - 20]
+
+
+def test_on_a_slow_line_fetching_waits_a_moment_only(folder: Path) -> None:
+    """To fill the places takes ten seconds, and what ended meanwhile is not left lying so long."""
+    bed = a_run(folder, Pace(least=2.0, most=2.0, bytes_per_second=1e9), 60, 120)
+    fetched, completed = begun(bed, Call.FETCH), bed.rows("SELECT min(at) FROM history WHERE event = 'completed'")
+    seen = int(str(completed[0][0])) / 1000 - (bed.world.now() / 1000 - bed.world.moment)
+    assert fetched[0] - seen <= SECONDS + 0.1
+    assert fetched[0] < begun(bed, Call.SUBMIT)[-1]
