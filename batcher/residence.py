@@ -78,7 +78,7 @@ class Residence:
         self.recent.extend(ended)
         if ended:
             self.mean = fmean(job.at_most for job in self.recent)
-            models = _alike(self.recent), _in_proportion(self.recent)
+            models = _alike(self.recent, self.shortest_poll), _in_proportion(self.recent, self.shortest_poll)
             self.expectation = min(models, key=lambda model: (model.contradiction, model.late))
 
     def next_look(self, under_way: UnderWay | None, since: float) -> float:
@@ -113,7 +113,7 @@ class Residence:
         if not self.recent:
             return max(FIRST_LOOKS_SECONDS, 2 * _share(under_way) * under_way.oldest)
         quickest = min(job.at_most for job in self.recent)
-        soonest = min(NEARLY * quickest, _alike(self.recent).alike)
+        soonest = min(NEARLY * quickest, _alike(self.recent, self.shortest_poll).alike)
         return max(self._apart(under_way), soonest - under_way.oldest)
 
     def _apart(self, under_way: UnderWay) -> float:
@@ -138,23 +138,28 @@ def _worth_a_look(ends: Sequence[float], empty: float) -> float:
 
 
 # What is expected lies in the middle between the longest time that was too short for a job to end, and the shortest in
-# which one had: every look that comes too early or too late brings the two closer.
+# which one had: every look that comes too early or too late brings the two closer. When they are so close that the next
+# look could not come in between, one that comes too early costs more than it can tell.
 
 
-def _alike(recent: Sequence[Ended]) -> Expectation:
+def _alike(recent: Sequence[Ended], shortest_poll: float) -> Expectation:
     too_short = max(job.at_least - ACCEPTED_WITHIN for job in recent)
     enough = min(job.at_most + ACCEPTED_WITHIN for job in recent)
-    alike = (too_short + enough) / 2
+    alike = _between(too_short, enough, shortest_poll)
     late = fmean(abs(job.at_most - alike) for job in recent)
     return Expectation(alike=alike, contradiction=max(0.0, too_short - enough), late=late)
 
 
-def _in_proportion(recent: Sequence[Ended]) -> Expectation:
+def _in_proportion(recent: Sequence[Ended], shortest_poll: float) -> Expectation:
     if not all(job.length for job in recent):
         return Expectation()
+    length = fmean(job.length for job in recent)
     too_short = max((job.at_least - ACCEPTED_WITHIN) / job.length for job in recent)
     enough = min((job.at_most + ACCEPTED_WITHIN) / job.length for job in recent)
-    proportion = (too_short + enough) / 2
-    contradiction = max(0.0, too_short - enough) * fmean(job.length for job in recent)
+    proportion = _between(too_short, enough, shortest_poll / length)
     late = fmean(abs(job.at_most - proportion * job.length) for job in recent)
-    return Expectation(proportion=proportion, contradiction=contradiction, late=late)
+    return Expectation(proportion=proportion, contradiction=max(0.0, too_short - enough) * length, late=late)
+
+
+def _between(too_short: float, enough: float, too_close: float) -> float:
+    return enough if 0 <= enough - too_short <= too_close else (too_short + enough) / 2

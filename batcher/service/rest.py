@@ -50,7 +50,7 @@ __all__ = ["HOSTS", "RestService", "open_rest"]
 
 CLOSE_SECONDS = 5  #: how long the connections may take to end
 FORGET_SECONDS = 3  #: how long an unused upload may take to be deleted at once
-LEAST_POLL_SECONDS = 0.5
+LEAST_POLL_SECONDS = 0.1
 SURVEYS_SHARE = 60 * 10  #: seconds of a minute, times ten
 CREATE_TRIES = 3  #: a transcription refused for the pace is tried so often: its bytes are there already
 LONG_BYTES = 128 * 1024  #: a transcript of more bytes is not read in the loop
