@@ -24,22 +24,25 @@ def folder() -> Iterator[Path]:
         yield Path(name)
 
 
-def waited(refill_ends: float | None, asked: float = 0.0) -> float:
-    """Return how long somebody gave way who asked so long after a refill began, which ended then, or never."""
+def waited(sent_all: float | None, asked: float = 0.0) -> float:
+    """Return how long somebody gave way who asked so long after places had become free.
+
+    They were all filled at `sent_all`, or it takes for ever.
+    """
 
     async def main() -> float:
         refill = Refill()
-        refill.note(more=True)
+        refill.begin()
 
-        async def end() -> None:
-            if refill_ends is not None:
-                await anyio.sleep(refill_ends)
-                refill.note(more=False)
+        async def send() -> None:
+            if sent_all is not None:
+                await anyio.sleep(sent_all)
+                refill.sent(more=False)
 
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(end)
+            tasks.start_soon(send)
             await anyio.sleep(asked)
-            refill.note(more=True)  # it goes on: that is no new one
+            refill.sent(more=True)
             began = anyio.current_time()
             await refill.give_way()
             return anyio.current_time() - began
@@ -60,13 +63,12 @@ def test_nobody_gives_way_for_longer_than_a_moment() -> None:
     assert waited(None, asked=3600) == 0
 
 
-def test_where_nothing_is_filled_nobody_gives_way() -> None:
-    """Not before the first upload either."""
+def test_where_no_place_has_become_free_nobody_gives_way() -> None:
+    """However much is sent: an account without limits never has one to fill."""
 
     async def main() -> None:
         refill = Refill()
-        await refill.give_way()
-        refill.note(more=False)
+        refill.sent(more=True)
         await refill.give_way()
 
     assert run_virtually(main)[1] == 0

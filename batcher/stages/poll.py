@@ -149,6 +149,8 @@ class Poll:
         self._failures = 0
         self._reached = True
         reach_now.ever, reach_now.away = True, False
+        if was_away:
+            self._context.refill.begin()
         if reach_now.try_again() or was_away:
             self._context.bells.ring_all()
 
@@ -182,7 +184,8 @@ class Poll:
         headroom.observe(judgement, scene.began, took=took, complete=scene.survey.complete)
         if any(finding.event in _LEAVE_BEHIND for finding in judgement.findings):
             context.headroom.doubt(context.clock.now())  # this look took it for what their jobs hold
-        context.refill.note(more=True)  # until the upload, which comes next, finds that there is nothing to fill
+        if context.lacking:
+            context.refill.begin()
         context.bells.upload.ring()
         if judgement.extras:
             context.bells.collect.ring()

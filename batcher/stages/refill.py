@@ -13,25 +13,27 @@ SECONDS = 0.25
 
 
 class Refill:
-    """Whether places at the service are being filled just now."""
+    """Whether places at the service that have become free are being filled just now."""
 
     def __init__(self) -> None:
-        self._since: float | None = None
-        self._over = Wakeup()
+        self._until = float("-inf")
+        self._more = False
+        self._enough = Wakeup()
 
-    def note(self, *, more: bool) -> None:
-        """Take note of whether more could be sent at once if there were more places for uploads."""
+    def begin(self) -> None:
+        """Take note that places have become free, and that something may wait for them."""
+        self._until = anyio.current_time() + SECONDS
+        self._more = True
+
+    def sent(self, *, more: bool) -> None:
+        """Take note that something is on its way, and whether more waits that could be."""
+        self._more = more
         if not more:
-            self._since = None
-            self._over.ring()
-        elif self._since is None:
-            self._since = anyio.current_time()
+            self._enough.ring()
 
     async def give_way(self) -> None:
         """Wait while places are being filled, but not for long."""
-        while self._since is not None:
-            armed = self._over.arm()
-            with anyio.move_on_after(self._since + SECONDS - anyio.current_time()) as late:
+        while self._more and (left := self._until - anyio.current_time()) > 0:
+            armed = self._enough.arm()
+            with anyio.move_on_after(left):
                 await armed.wait()
-            if late.cancelled_caught:
-                return

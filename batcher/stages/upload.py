@@ -60,7 +60,7 @@ class Upload:
         self._sending += len(claimed.items)
         short = len(claimed.items) < places
         self._look(short=short)
-        self._context.refill.note(more=not short)
+        self._context.refill.sent(more=not short)
         return claimed
 
     async def _claim(self, places: int, busy: Collection[object]) -> Claimed[Job]:
