@@ -17,7 +17,7 @@ LEAST_WAIT, MOST_WAIT = 0.02, 0.05
 EAGER_LOOKS, EAGER_LOOKS_A_JOB, EAGER_TIMES = 50, 0.4, 3
 #: The first look that can show something comes when the oldest job is there for this share of what the quickest took.
 NEARLY = 0.9
-#: Before anything is known they are so far apart at least: no recording is transcribed in less.
+#: Before anything is known they are so far apart at least; who transcribes in less is found out with the second hundred.
 FIRST_LOOKS_SECONDS = 0.1
 #: What is expected is relied upon as long as what was seen contradicts it by no more than this share of a mean residence.
 RELIABLE = 0.05
@@ -84,10 +84,11 @@ class Residence:
     def next_look(self, under_way: UnderWay | None, since: float) -> float:
         """Return how long after the latest look the next one is due, when that was `since` seconds ago.
 
-        Where it is foreseen when jobs end, it comes when enough of them have. Else, and for those that have not ended
-        when they should have, it waits until two jobs can have ended, or a third of that while there were few looks, but
-        never longer than a twentieth of a mean residence. Before anything is known, twice that share of the oldest
-        job's age.
+        Where it is foreseen when jobs end, it comes when enough of them should have; one that is late by then is looked
+        for again when it is late by a twentieth more. Jobs that have become quicker are noticed when those before them
+        would have ended, a hundred jobs later nothing of that is left. Else it waits until two jobs can have ended, or a
+        third of that while there were few looks, but never longer than a twentieth of a mean residence. Before anything is
+        known, twice that share of the oldest job's age.
         """
         if under_way is None:
             return self.longest_poll

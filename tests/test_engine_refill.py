@@ -103,3 +103,38 @@ def test_on_a_slow_line_fetching_waits_a_moment_only(folder: Path) -> None:
     seen = int(str(completed[0][0])) / 1000 - (bed.world.now() / 1000 - bed.world.moment)
     assert fetched[0] - seen <= SECONDS + 0.1
     assert fetched[0] < begun(bed, Call.SUBMIT)[-1]
+
+
+def test_what_ended_while_nobody_looked_teaches_nothing(folder: Path) -> None:
+    """The run was killed, and an hour later its jobs have ended: they did not take an hour, and the next ones will not."""
+    knobs = replace(KNOBS, pending=10, queue_ms=1, min_work_ms=5_000, max_work_ms=5_000)
+    bed = Bed(folder, *range(1_000, 1_040), knobs=knobs, pace=Pace(least=0.01, most=0.01, bytes_per_second=1e9))
+    bed.run(kill="fetched", limits=Limits(10, 5_000))
+    began = bed.world.now() + 3_600_000
+    bed.world.moment += 3_600
+    assert bed.run(limits=Limits(10, 5_000)) is None
+    assert bed.wrong() == []
+    ((ended,),) = bed.rows("SELECT max(at) FROM history WHERE event = 'completed'")
+    rounds, polite = 3, 2_000
+    assert int(str(ended)) - began <= rounds * (5_000 + polite) + 3_000
+
+
+def test_whoever_gives_way_does_so_once() -> None:
+    """Also when places become free again and again."""
+
+    async def main() -> None:
+        refill = Refill()
+        refill.begin()
+
+        async def begin_again() -> None:
+            while True:
+                await anyio.sleep(SECONDS / 2)
+                refill.begin()
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(begin_again)
+            with anyio.fail_after(2 * SECONDS):
+                await refill.give_way()
+            tasks.cancel_scope.cancel()
+
+    run_virtually(main)

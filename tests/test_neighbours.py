@@ -282,7 +282,9 @@ def comes_to_a_full_account(folder: Path, begin: float) -> tuple[float, float]:
 
 def test_one_that_comes_to_a_full_account_has_its_part_within_seconds(folder: Path) -> None:
     """Nobody need leave a place open for it: one becomes free, and then it is seen. By chance it may be taken again."""
-    busy, took = zip(*[comes_to_a_full_account(Path(tempfile.mkdtemp(dir=folder)), begin) for begin in (40, 42, 44)], strict=False)
+    busy, took = zip(
+        *[comes_to_a_full_account(Path(tempfile.mkdtemp(dir=folder)), begin) for begin in (40, 42, 44)], strict=False
+    )
     assert median(busy) >= 0.85
     assert median(took) < 1.35, "half of the account is enough to be done in this time"
 

@@ -197,8 +197,10 @@ def test_jobs_that_take_as_long_as_chance_will_are_seen_in_time() -> None:
 
 @pytest.mark.parametrize("times", [0.2, 0.5, 2, 5])
 def test_a_service_that_becomes_quicker_or_slower_is_followed(times: float) -> None:
-    """What was learned holds no longer; a hundred jobs later it is forgotten."""
+    """What was learned holds no longer; a hundred jobs later it is forgotten. Until then no end goes unseen for a round."""
     night = a_night([30.0] * 2_000, lambda _length, now: 30.0 if now < 95 else 30.0 * times)
+    assert max(night.late) <= 20
+    assert night.lateness() <= 0.05 * 30
     assert night.lateness(1_200) <= 0.01 * 30 * max(1.0, times)
     assert len(night.looks) <= 0.5 * 2_000
 

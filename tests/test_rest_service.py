@@ -383,7 +383,7 @@ async def test_requests_carry_the_key_and_nothing_shows_it() -> None:
 
 @pytest.mark.parametrize(("per_minute", "seconds"), [(0, 0.1), (200, 3), (500, 1.2), (6000, 0.1), (6, 100)])
 def test_a_tenth_of_the_requests_is_spent_on_surveys(per_minute: int, seconds: float) -> None:
-    """Whatever the pace, nine in ten move jobs; and nobody looks more often than twice a second."""
+    """Whatever the pace, nine in ten move jobs; and nobody looks more often than ten times a second."""
     assert politeness(per_minute) == pytest.approx(seconds)
 
 

@@ -33,6 +33,9 @@ SHUT_OUT_SECONDS = 1.0
 #: below what a person would call ten a second, because on their way some fall behind others.
 MOST_LOOKS, MOST_LOOKS_SECONDS = 98, 10.0
 
+#: Where no look was answered for so long, nothing is learned from the next one: while nobody looked, because batcher did not
+#: run, the machine slept or the service was away, jobs may have ended long ago.
+UNWATCHED_MS = 60_000
 #: Of more jobs under way than this the end of each is not foreseen: it would take long, and one ends at any time.
 MOST_FORESEEN = 1_000
 
@@ -195,7 +198,8 @@ class Poll:
             return max(0, moment - job.since) / 1000
 
         ended = [Ended(job.length_ms / 1000, age(job, self._answered_at), age(job, began)) for job in completed]
-        self._context.residence.looked(ended)
+        watched = 0 <= began - self._answered_at <= UNWATCHED_MS
+        self._context.residence.looked(ended if watched else [])
         self._answered_at = began
 
     def _over(self, judgement: Judgement, outlook: Outlook, began: int, *, complete: bool) -> bool:

@@ -32,8 +32,9 @@ class Refill:
             self._enough.ring()
 
     async def give_way(self) -> None:
-        """Wait while places are being filled, but not for long."""
-        while self._more and (left := self._until - anyio.current_time()) > 0:
+        """Wait while places are being filled, but not for long, whatever becomes free meanwhile."""
+        until = self._until
+        while self._more and (left := until - anyio.current_time()) > 0:
             armed = self._enough.arm()
             with anyio.move_on_after(left):
                 await armed.wait()
