@@ -21,7 +21,9 @@ from batcher.shard import Shard
 from batcher.sharing import DOOR_MS, PRESUMED_MS, Neighbours
 from batcher.stages.context import Context, Plan
 from batcher.stages.poll import SHUT_OUT_SECONDS, Outlook, Poll
+from batcher.wakeup import Wakeup
 from tests.simulation.runs import memory
+from tests.simulation.virtual import run_virtually
 from tests.test_sharing import LIMITS, PENDING, Machines
 
 OURS, OTHER, THIRD = "8" * 16, "1" * 16, "f" * 16
@@ -252,6 +254,28 @@ def test_who_holds_nothing_and_finds_no_room_looks_often(
         return poll._until_due(poll._outlook), poll._must_be_thorough()
 
     assert anyio.run(waits) == (seconds, seconds == SHUT_OUT_SECONDS)
+
+
+def test_no_wait_is_so_short_that_a_clock_does_not_notice() -> None:
+    """What is left of a float would be waited for again and again, and a clock of floats would stand still meanwhile."""
+    asked = 0
+
+    async def waits() -> None:
+        bells, service = SimpleNamespace(poll=Wakeup()), SimpleNamespace(poll_seconds=0.02)
+        poll = Poll(cast("Context", SimpleNamespace(plan=Plan(Options()), bells=bells, service=service)))
+        poll._looked = anyio.current_time()
+
+        async def pause() -> float:
+            nonlocal asked
+            asked += 1
+            assert asked < 10
+            return anyio.current_time() - poll._looked + (1.0 if asked == 1 else 1e-10)
+
+        poll._pause = pause  # type: ignore[method-assign]
+        await poll._wait()
+
+    assert run_virtually(waits, 1e7)[1] == pytest.approx(1e7 + 1)
+    assert asked == 2
 
 
 # Whole batches.

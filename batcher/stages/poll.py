@@ -33,6 +33,8 @@ SHUT_OUT_SECONDS = 1.0
 #: below what a person would call ten a second, because on their way some fall behind others.
 MOST_LOOKS, MOST_LOOKS_SECONDS = 98, 10.0
 
+#: Less is no time to wait for: ages are whole milliseconds, and what is left of a float may not move a clock at all.
+MOMENT_SECONDS = 0.001
 #: Where no look was answered for so long, nothing is learned from the next one: while nobody looked, because batcher did not
 #: run, the machine slept or the service was away, jobs may have ended long ago.
 UNWATCHED_MS = 60_000
@@ -232,7 +234,7 @@ class Poll:
         while True:
             armed = context.bells.poll.arm()
             rest = self._looked + await self._pause() - anyio.current_time()
-            if rest <= 0:
+            if rest < MOMENT_SECONDS:
                 return
             with anyio.move_on_after(rest):
                 await armed.wait()
