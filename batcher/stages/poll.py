@@ -33,7 +33,7 @@ SHUT_OUT_SECONDS = 1.0
 #: below what a person would call ten a second, because on their way some fall behind others.
 MOST_LOOKS, MOST_LOOKS_SECONDS = 98, 10.0
 
-#: Less is no time to wait for: ages are whole milliseconds, and what is left of a float may not move a clock at all.
+#: Less is no time to wait for: ages are whole milliseconds, so that what is left stays the same until one is over.
 MOMENT_SECONDS = 0.001
 #: Where no look was answered for so long, nothing is learned from the next one: while nobody looked, because batcher did not
 #: run, the machine slept or the service was away, jobs may have ended long ago.
