@@ -324,13 +324,18 @@ def test_the_one_that_is_left_has_all_of_it_after_a_minute(folder: Path) -> None
     assert machines.busy(first + 66, last - 6) >= 0.85
 
 
-@pytest.mark.parametrize(("api", "poll_seconds", "begin"), [("grpc", 0.05, 7.1), ("rest", 3.0, 5.0)])
+@pytest.mark.parametrize(
+    ("api", "poll_seconds", "begins"), [("grpc", 0.05, (6.3, 7.1, 8.4)), ("rest", 3.0, (5.0,))], ids=["grpc", "rest"]
+)
 def test_one_that_comes_to_an_account_with_one_place_has_its_turns(
-    folder: Path, api: str, poll_seconds: float, begin: float
+    folder: Path, api: str, poll_seconds: float, begins: tuple[float, ...]
 ) -> None:
-    """Its looks need not meet the moments between two jobs of the other one, which is there first."""
-    machines = Machines(folder, 40, api, poll_seconds, apart=True, pending=1)
-    machines.run(0, begin)
-    assert machines.account.tally.pending_peak == 1
-    first, last = machines.ended
-    assert first >= 0.58 * last, "the first was not nearly done when the second began"
+    """Its looks need not meet the moments between two jobs of the other one, which is there first. By chance few do."""
+    shares = []
+    for begin in begins:
+        machines = Machines(Path(tempfile.mkdtemp(dir=folder)), 40, api, poll_seconds, apart=True, pending=1)
+        machines.run(0, begin)
+        assert machines.account.tally.pending_peak == 1
+        first, last = machines.ended
+        shares.append(first / last)
+    assert median(shares) >= 0.58, "the first was not nearly done when the second began"
