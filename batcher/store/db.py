@@ -10,13 +10,14 @@ import os
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Generic, TypeVar, cast
 
 import aiosqlite
-from anyio import CancelScope, Lock
+from anyio import CancelScope, Event
+from anyio.lowlevel import checkpoint
 
 from batcher.errors import MachineRefuses
 from batcher.killpoints import reach
@@ -45,6 +46,7 @@ class _Ticket(Generic[T]):
     """A piece of work waiting for its commit, later its outcome."""
 
     work: Work[T]
+    woken: Event = field(default_factory=Event)  #: it is settled, or the next one to commit for all who wait
     settled: bool = False
     result: T | None = None
     error: BaseException | None = None
@@ -62,8 +64,8 @@ class Database:
     def __init__(self, conn: sqlite3.Connection, run: Runner[None]) -> None:
         self._conn = conn
         self._run = run
-        self._lock = Lock()
-        self._queue: list[_Ticket[object]] = []
+        self._committing = False
+        self._queue: list[_Ticket[object]] = []  # of these the first commits for all
 
     async def write(self, work: Work[T]) -> T:
         """Run `work` in a transaction and return its result once it is durable. It may run twice: the first is undone.
@@ -73,11 +75,23 @@ class Database:
         ticket = _Ticket(work)
         self._queue.append(cast("_Ticket[object]", ticket))
         with CancelScope(shield=True):
-            async with self._lock:
-                if not ticket.settled:
-                    batch, self._queue = self._queue, []
-                    await self._run(partial(_commit_together, self._conn, batch))
+            if self._committing or self._queue[0] is not ticket:
+                await ticket.woken.wait()
+            if self._queue and self._queue[0] is ticket:
+                await self._commit_queue()
         return ticket.outcome()
+
+    async def _commit_queue(self) -> None:
+        """Commit what waits; then have the first of those that came meanwhile do the same."""
+        await checkpoint()  # what comes in this very moment is committed with it
+        batch, self._queue = self._queue, []
+        self._committing = True
+        try:
+            await self._run(partial(_commit_together, self._conn, batch))
+        finally:
+            self._committing = False
+            for ticket in [*batch, *self._queue[:1]]:
+                ticket.woken.set()
 
 
 def _commit_together(conn: sqlite3.Connection, batch: list[_Ticket[object]]) -> None:
