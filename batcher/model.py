@@ -1,8 +1,9 @@
 """The nouns of the domain as frozen values: what a batch knows, without any I/O."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
+from typing import Any, NamedTuple
 
 from batcher.states import State
 
@@ -230,8 +231,7 @@ class Cause(StrEnum):
     OUTPUT = "output"  #: the transcript is safe in the table, its file cannot be written
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(NamedTuple):
     """One recording × one set of options: a row of the job table.
 
     Times are UTC milliseconds. `path` is the file system's own bytes, absolute, or the URL of a recording that
@@ -277,6 +277,14 @@ class Job:
     files: int  #: how many files it occupies at the service while it is there; reckoned by the table
     bytes: int  #: at most so many bytes of them; reckoned by the table
 
+    @classmethod
+    def of(cls, row: Iterable[object]) -> "Job":
+        """Return the job that a row of the table describes, its columns in the order of these fields."""
+        values = list(row)
+        for place, to_type in _TYPED:
+            values[place] = to_type(values[place])
+        return cls._make(values)
+
     @property
     def url(self) -> str:
         """Return the URL of a recording that the service fetches by itself, or nothing for a file."""
@@ -291,6 +299,17 @@ class Job:
     def load(self) -> Load:
         """Return what one attempt takes of the account's limits."""
         return Load(1, 1, self.files, self.bytes)
+
+
+#: What the table's plain values are turned back into.
+_TYPES: dict[str, Callable[[Any], object]] = {
+    "state": State,
+    "compare": bool,
+    "convert": bool,
+    "cancel_wanted": bool,
+    "asked": bool,
+}
+_TYPED = [(Job._fields.index(name), to_type) for name, to_type in _TYPES.items()]
 
 
 def flac_bytes(duration_ms: int | None) -> int:

@@ -36,7 +36,7 @@ def a_job(state: State, **changes: object) -> Job:
         absent_at=None, transcript=None, formats="", shown=None, cause=None, reason=None, created=0,
         convert=False, remedy=None, files=1, bytes=1000, remote_status=None, remote_since=None, stuck_at=None,
     )  # fmt: skip
-    return replace(job, **changes)  # type: ignore[arg-type]
+    return job._replace(**changes)  # type: ignore[arg-type]
 
 
 def listed(status: RemoteStatus = QUEUED, remote: str = "mine", **changes: object) -> RemoteObject:
@@ -452,8 +452,8 @@ def test_what_the_service_says_of_a_submitted_job_is_news_once() -> None:
     """From then on its time in that state is counted."""
     job = a_job(State.SUBMITTED)
     assert patient(job, listed(QUEUED), began=LATE).news == [(job, QUEUED)]
-    assert patient(replace(job, remote_status="queued"), listed(QUEUED), began=LATE).news == []
-    known = replace(job, remote_status="queued")
+    assert patient(job._replace(remote_status="queued"), listed(QUEUED), began=LATE).news == []
+    known = job._replace(remote_status="queued")
     assert patient(known, listed(PROCESSING), began=LATE).news == [(known, PROCESSING)]
     assert patient(job, listed(COMPLETED), began=LATE).news == []
 
@@ -477,7 +477,7 @@ def test_a_job_is_stuck_after_the_time_of_its_state(state: State, said: str | No
     late = patient(job, listed(RemoteStatus(said) if said else COMPLETED), began=SINCE + limit)
     assert late.stuck == [job]
     assert Event.ABSENT not in events(late)
-    assert patient(replace(job, stuck_at=SINCE), listed(QUEUED), began=SINCE + limit).stuck == []
+    assert patient(job._replace(stuck_at=SINCE), listed(QUEUED), began=SINCE + limit).stuck == []
 
 
 @pytest.mark.parametrize("state", [State.UPLOADING, State.SEALED, State.UNCERTAIN])
@@ -548,7 +548,7 @@ def test_what_was_made_of_a_recording_that_was_found_changed_is_kept_until_it_is
     changed = a_job(State.NEW, mtime_ns=2, first_attempt=3, digest=None, sealed_at=None, earlier=b"d")
     older = listed(COMPLETED, "older", reference=reference(attempt=1))
     assert look(changed, listed(COMPLETED), older).extras == [older]
-    assert look(replace(changed, earlier=None), listed(COMPLETED)).extras == [listed(COMPLETED)]
+    assert look(changed._replace(earlier=None), listed(COMPLETED)).extras == [listed(COMPLETED)]
 
 
 @pytest.mark.parametrize(

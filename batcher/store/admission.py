@@ -59,7 +59,7 @@ def scanned(ledger: Ledger, candidates: Sequence[Candidate], options: str) -> Sc
 
 def _known_paths(ledger: Ledger, candidates: Sequence[Candidate]) -> dict[bytes, Job]:
     sql = f"SELECT {jobs.COLUMNS} FROM job WHERE path IN ({_marks(len(candidates))})"  # noqa: S608
-    found = map(jobs.to_job, ledger.rows(sql, [candidate.path for candidate in candidates]))
+    found = map(Job.of, ledger.rows(sql, [candidate.path for candidate in candidates]))
     return {job.path: job for job in found}
 
 

@@ -5,7 +5,7 @@ can drift and a restart forgets nothing. What other clients hold comes from the 
 """
 
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import cast
 
 from batcher.clock import Origin
@@ -230,4 +230,4 @@ def _claim_one(ledger: Ledger, batch: Batch, job: Job) -> Job:
     }
     claimed = jobs.fire(ledger, job.id, State.WAITING, Event.CLAIMED, None, facts)
     assert claimed, "a job left the waiting state inside the transaction that claims it"
-    return replace(job, state=State.UPLOADING, attempt=attempt, reference=reference, session=batch.session)
+    return job._replace(state=State.UPLOADING, attempt=attempt, reference=reference, session=batch.session)

@@ -1,7 +1,6 @@
 """Jobs in the table: reading them, and the one function that moves them, `fire`."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import fields
 from functools import cache
 from typing import cast
 
@@ -10,7 +9,7 @@ from batcher.states import FINAL_STATES, NEXT, Event, State, accepts
 from batcher.store import verdicts
 from batcher.store.table import Ledger, Move
 
-COLUMNS = ", ".join(field.name for field in fields(Job))
+COLUMNS = ", ".join(Job._fields)
 
 Facts = Mapping[str, object]
 NO_FACTS: Facts = {}
@@ -18,22 +17,10 @@ NO_FACTS: Facts = {}
 GIVE_UP: Facts = {"twin_of": None, "cause": None}
 
 #: Columns that a transition may set beside the state.
-_FACTS = frozenset(field.name for field in fields(Job)) - {
+_FACTS = frozenset(Job._fields) - {
     "id", "path", "state", "since", "reason", "created", "files", "bytes",
     "remote_status", "remote_since", "stuck_at",
 }  # fmt: skip
-
-
-def to_job(row: Iterable[object]) -> Job:
-    """Return the job that a row of `COLUMNS` describes."""
-    job = Job(*row)  # type: ignore[arg-type]
-    # Frozen for everyone else; here the database's plain values get their types back.
-    object.__setattr__(job, "state", State(job.state))
-    object.__setattr__(job, "compare", bool(job.compare))
-    object.__setattr__(job, "convert", bool(job.convert))
-    object.__setattr__(job, "cancel_wanted", bool(job.cancel_wanted))
-    object.__setattr__(job, "asked", bool(job.asked))
-    return job
 
 
 _BY_ID = f"SELECT {COLUMNS} FROM job WHERE id = ?"  # noqa: S608 - column names of our own
@@ -42,7 +29,7 @@ _BY_ID = f"SELECT {COLUMNS} FROM job WHERE id = ?"  # noqa: S608 - column names 
 def get(ledger: Ledger, job_id: int) -> Job | None:
     """Return one job."""
     rows = ledger.rows(_BY_ID, (job_id,))
-    return to_job(rows[0]) if rows else None
+    return Job.of(rows[0]) if rows else None
 
 
 _IN_STATES = f"""
@@ -52,7 +39,7 @@ _IN_STATES = f"""
 
 def in_states(ledger: Ledger, states: Iterable[State]) -> list[Job]:
     """Return every job in one of `states`, in the order they were found."""
-    return [to_job(row) for row in ledger.rows(_IN_STATES, (json_array(states),))]
+    return [Job.of(row) for row in ledger.rows(_IN_STATES, (json_array(states),))]
 
 
 # One state a query: the index (state, not_before, id) then answers without sorting, whatever the size. It is named,
@@ -70,8 +57,10 @@ def due(ledger: Ledger, states: Iterable[State], places: int, busy: Iterable[obj
     in_hand = json_array(busy)
     found: list[Job] = []
     for state in states:
+        if len(found) >= places:
+            break
         parameters = {"state": state, "now": ledger.now, "except": in_hand, "places": places - len(found)}
-        found += [to_job(row) for row in ledger.rows(_DUE, parameters)]
+        found += [Job.of(row) for row in ledger.rows(_DUE, parameters)]
     return found
 
 
@@ -96,7 +85,7 @@ def due_within(
     parameters = {"now": ledger.now, "except": json_array(busy), "places": places}
     sql = _LONGEST_WITHIN if longest_first else _DUE_WITHIN
     rows = ledger.rows(sql, parameters | {"files": room.files, "bytes": room.bytes})
-    return [to_job(row) for row in rows]
+    return [Job.of(row) for row in rows]
 
 
 _NEXT_DUE = "SELECT min(not_before) FROM job INDEXED BY job_due WHERE state = :state AND not_before > :now"
@@ -201,14 +190,14 @@ _CONDEMNED = f"""
 
 def pardon(ledger: Ledger, job: Job, transcript: int) -> None:
     """Give what ended for its audio's sake the transcript that the audio has now, even where its file is gone."""
-    for ended in map(to_job, ledger.rows(_CONDEMNED, (job.digest, job.options, json_array(_SHARED_CAUSES)))):
+    for ended in map(Job.of, ledger.rows(_CONDEMNED, (job.digest, job.options, json_array(_SHARED_CAUSES)))):
         start_over(ledger, ended, Event.RETRY, "the same audio has a transcript by now")
         known = {"digest": job.digest, "transcript": transcript, "asked": 0}
         fire(ledger, ended.id, State.NEW, Event.RECOGNISED, None, known)
 
 
 def _twins(ledger: Ledger, carrier: int) -> list[Job]:
-    return [to_job(row) for row in ledger.rows(_TWINS, (carrier,))]
+    return [Job.of(row) for row in ledger.rows(_TWINS, (carrier,))]
 
 
 def start_over(ledger: Ledger, job: Job, event: Event, detail: str | None = None, facts: Facts = NO_FACTS) -> bool:

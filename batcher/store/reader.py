@@ -10,9 +10,9 @@ import os
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple, cast
 from urllib.parse import quote
 
 from batcher.errors import UsageError
@@ -25,9 +25,7 @@ PAGE = 1_000  #: jobs read at a time
 #: So many failed or skipped jobs are looked at for grouping; more would make a status slow.
 MOST_GROUPED = 5_000
 _BUSY_SECONDS = 5.0
-_NAMES = [column.name for column in fields(Job)]
-_BOOLEANS = ("compare", "cancel_wanted", "convert", "asked")
-_COLUMNS = ", ".join(_NAMES)
+_COLUMNS = ", ".join(Job._fields)
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,11 +258,11 @@ class Reader:
 
     def job(self, number: int) -> Job | None:
         """Return the job with this id."""
-        return next(map(_job, self._rows(_BY_ID, (number,))), None)
+        return next(map(Job.of, self._rows(_BY_ID, (number,))), None)
 
     def job_at(self, path: bytes) -> Job | None:
         """Return the job of the recording at this absolute path."""
-        return next(map(_job, self._rows(_BY_PATH, (path,))), None)
+        return next(map(Job.of, self._rows(_BY_PATH, (path,))), None)
 
     def has_verdict(self, job: Job) -> bool:
         """Tell whether the service has accepted the audio of a job, under whatever name, and it came to nothing."""
@@ -294,7 +292,7 @@ class Reader:
                 page = page or self._page(_PAGE_LATER, state, last.not_before)
 
     def _page(self, sql: str, *after: object) -> list[Job]:
-        return [_job(row) for row in self._rows(sql, (*after, PAGE))]
+        return [Job.of(row) for row in self._rows(sql, (*after, PAGE))]
 
     def history(self, number: int) -> list[Past]:
         """Return everything that happened to a job, the oldest first."""
@@ -315,7 +313,7 @@ class Reader:
 
     def stuck(self) -> list[Job]:
         """Return the jobs that are where they are for too long, as of the latest look at the service."""
-        return list(map(_job, self._rows(_STUCK, (MOST_GROUPED,))))
+        return list(map(Job.of, self._rows(_STUCK, (MOST_GROUPED,))))
 
     def to_give_up(self) -> list[Job]:
         """Return the jobs that will be given up when it is known whether the service has them."""
@@ -365,9 +363,3 @@ def open_reader(path: Path) -> Iterator[Reader]:
 
 
 _HOW = "`batcher run INPUT -o OUT` makes one; give its OUT here (and its --db, if it had one)."
-
-
-def _job(row: tuple[object, ...]) -> Job:
-    plain = dict(zip(_NAMES, row, strict=True))
-    typed = {"state": State(cast("str", plain["state"]))} | {name: bool(plain[name]) for name in _BOOLEANS}
-    return Job(**cast("dict[str, Any]", plain | typed))
