@@ -51,15 +51,17 @@ class Display:
         self._ended = Event()
         self._pulse: Callable[[], Pulse | None] = lambda: None
         self._thread = Thread(target=self._run, name="display", daemon=True)
+        self._log = _log.bind()
 
     def start(self, pulse: Callable[[], Pulse | None]) -> None:
         """Begin to show. The table must exist."""
         self._pulse = pulse
+        self._log = _log.bind()  # once, now that the log is open: for every move anew it takes ten times as long
         self._thread.start()
 
     def moved(self, move: Move) -> None:
         """Take note of a committed move."""
-        _log.debug(
+        self._log.debug(
             "moved", job=move.job, source=move.source, event_name=move.event, target=move.target, detail=move.detail
         )
         self.meter.moved(move)

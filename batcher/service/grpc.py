@@ -217,9 +217,10 @@ async def _ended(call: Any) -> AsyncIterator[Any]:
     try:
         yield call
     finally:
-        call.cancel()
-        with move_on_after(CLOSE_SECONDS, shield=True):
-            await call.code()
+        if not call.done():
+            call.cancel()
+            with move_on_after(CLOSE_SECONDS, shield=True):
+                await call.code()
 
 
 async def _read(call: Any, fold: Fold, watchdog: CancelScope) -> None:

@@ -1,7 +1,7 @@
 """Opening recordings: when it is their turn, or before, to be taken over then."""
 
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from anyio import Event, current_time
@@ -43,19 +43,22 @@ class Openings:
     @asynccontextmanager
     async def recording(self, job: Job) -> AsyncIterator[Recording]:
         """Take over a recording that was opened ahead, or open it now."""
-        async with AsyncExitStack() as stack:
-            recording = await self._take_over(job, stack)
-            if recording is None:
-                recording = await stack.enter_async_context(self.open(job))
-            yield recording
-
-    async def _take_over(self, job: Job, stack: AsyncExitStack) -> Recording | None:
         opened = self.ahead.pop(job.id, None)
-        if opened is None:
-            return None
-        stack.callback(opened.read.set)
-        await opened.tried.wait()
-        return opened.recording if _as_it_was(opened.job, job) else None
+        try:
+            if opened is not None and (recording := await _when_open(opened, job)):
+                yield recording
+            else:
+                async with self.open(job) as recording:
+                    yield recording
+        finally:
+            if opened is not None:
+                opened.read.set()
+
+
+async def _when_open(opened: Opened, job: Job) -> Recording | None:
+    """Return a recording that is opened ahead as soon as it is open, or None where the job needs another one."""
+    await opened.tried.wait()
+    return opened.recording if _as_it_was(opened.job, job) else None
 
 
 def _as_it_was(before: Job, now: Job) -> bool:
