@@ -13,7 +13,7 @@ from anyio import to_thread
 from blockbuster import blockbuster_ctx
 
 from batcher.errors import SourceChanged, SourceError
-from batcher.files import Recording, Stat, in_flight, open_recording
+from batcher.files import Recording, Stat, in_flight, offload, open_recording
 from batcher.service import CHUNK_BYTES, Audio
 
 SMALL = b"small recording " * 100
@@ -58,23 +58,47 @@ async def test_a_recording_is_read_whole_in_bounded_chunks(tmp_path: Path, conte
     assert all(0 < len(piece) <= CHUNK_BYTES for piece in pieces)
 
 
-@pytest.mark.anyio
-@pytest.mark.parametrize(("content", "hops"), [(b"", 1), (SMALL, 1), (LARGE[:CHUNK_BYTES], 1), (LARGE, 6)])
-async def test_a_small_recording_costs_one_thread(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes, hops: int
-) -> None:
-    """What fits in a chunk is opened, read, hashed and compared in one go; else opening, each chunk, closing."""
-    path = tmp_path / "talk.mp3"
-    path.write_bytes(content)
-    run_sync, calls = to_thread.run_sync, []
+def counted_hops(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """Return a list that grows with every call that goes to a thread."""
+    run_sync, calls = to_thread.run_sync, list[object]()
 
     async def counted(*args: object, **kwargs: object) -> object:
         calls.append(args)
         return await run_sync(*args, **kwargs)  # type: ignore[arg-type]
 
     monkeypatch.setattr(to_thread, "run_sync", counted)
+    return calls
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(("content", "hops"), [(b"", 1), (SMALL, 1), (LARGE[:CHUNK_BYTES], 1), (LARGE, 4)])
+async def test_a_small_recording_costs_one_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes, hops: int
+) -> None:
+    """What fits in a chunk is opened, read, hashed and compared in one go; else opening, each two chunks, closing."""
+    path = tmp_path / "talk.mp3"
+    path.write_bytes(content)
+    calls = counted_hops(monkeypatch)
     await read(path)
     assert len(calls) == hops
+
+
+@pytest.mark.anyio
+async def test_beside_others_every_chunk_goes_to_a_thread_by_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thread that hashes for long keeps the loop from its processor."""
+    path, other = tmp_path / "talk.mp3", threading.Event()
+    path.write_bytes(LARGE)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(lambda: offload(other.wait))
+        await anyio.wait_all_tasks_blocked()
+        calls = counted_hops(monkeypatch)
+        try:
+            await read(path)
+        finally:
+            other.set()
+    assert len(calls) == 6
 
 
 @pytest.mark.anyio

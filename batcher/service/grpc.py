@@ -13,7 +13,7 @@ from typing import Any
 
 import grpc
 import grpc.aio
-from anyio import CancelScope, current_time, move_on_after
+from anyio import CancelScope, move_on_after
 from grpc._cython import cygrpc  # type: ignore[attr-defined]
 
 from batcher.errors import Kind, ServiceError
@@ -22,7 +22,7 @@ from batcher.service import Seal, Service, Submission, Verb
 from batcher.service.grpc_channel import DEFAULT_HOST, open_channel
 from batcher.service.grpc_errors import hint, sort
 from batcher.service.grpc_messages import Fold, audio_message, survey, transcription_config
-from batcher.service.shared import Key, hidden, keyless, reading
+from batcher.service.shared import Key, hidden, keyless, put_off, reading
 from batcher.service.stubs import speech_service_pb2 as pb
 from batcher.service.stubs.speech_service_pb2_grpc import SpeechServiceStub
 
@@ -183,14 +183,14 @@ class _Upload:
             watchdog.deadline = math.inf  # what is being made durable is not to be interrupted
             await self._seal()
             self.verb = Verb.SUBMIT_SEALED
-            watchdog.deadline = current_time() + SEALED_SECONDS
+            put_off(watchdog, SEALED_SECONDS)
             if await self._send(pb.TranscribeAsyncRequest(eof=True).SerializeToString()):
                 await _went_through(self._call.done_writing())
 
     async def _send_audio(self, watchdog: CancelScope) -> bool:
         async with reading(self._audio.chunks()) as chunks:
             async for chunk in chunks:
-                watchdog.deadline = current_time() + STALL_SECONDS
+                put_off(watchdog, STALL_SECONDS)
                 if not await self._send(audio_message(chunk)):
                     return False
         return True
@@ -226,7 +226,7 @@ async def _ended(call: Any) -> AsyncIterator[Any]:
 async def _read(call: Any, fold: Fold, watchdog: CancelScope) -> None:
     async for message in call:
         fold.add(message)
-        watchdog.deadline = current_time() + IDLE_SECONDS
+        put_off(watchdog, IDLE_SECONDS)
 
 
 async def _went_through(step: Awaitable[None]) -> bool:

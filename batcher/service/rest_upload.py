@@ -4,16 +4,15 @@ Beside the official client, whose upload reads the file while nothing else can r
 """
 
 import math
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import AbstractContextManager, ExitStack
 
 import anyio
 import httpx
-from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from batcher.service import Audio
-from batcher.service.rest_http import BROKEN_CALLS, UNREADABLE_ANSWERS, Client
-from batcher.service.shared import reading
+from batcher.service.rest_http import Client
+from batcher.service.shared import put_off, reading
 
 STALL_SECONDS = 120.0  #: an upload in which no chunk is taken for that long has failed
 ANSWER_SECONDS = 300.0  #: how long the answer to a whole upload may take
@@ -35,67 +34,69 @@ class Upload:
             "Content-Type": f"multipart/form-data; boundary={boundary}",
             "Content-Length": str(len(self._head) + audio.size + len(self._tail)),
         }
-        self._feeding = anyio.CancelScope()
         self._watchdog = anyio.CancelScope()
-        self._response: httpx.Response | None = None
-        self._failure: Exception | None = None
         self.whole = False  #: every byte was taken to be sent
 
     async def run(self) -> httpx.Response:
         """Send the file and return the answer; an error of the recording comes out unchanged."""
         await self._client.turn_to_upload()
-        with self._effects, self._watchdog, _alone():
-            feeder, body = anyio.create_memory_object_stream[bytes](0)
-            with body:
-                async with anyio.create_task_group() as tasks:
-                    tasks.start_soon(self._post, _Body(body, self))
-                    with feeder, self._feeding:
-                        await self._feed(feeder)
-        if self._failure is not None:
-            raise self._failure
-        if self._response is None:
-            raise TimeoutError("the upload came to a standstill")
-        return self._response
+        with self._effects, self._watchdog:
+            body = Body(self._pieces())
+            put_off(self._watchdog, STALL_SECONDS)
+            try:
+                return await self._client.upload(body, self._headers)
+            finally:
+                self._watchdog.deadline = math.inf
+                await body.aclose()
+        raise TimeoutError("the upload came to a standstill")
 
-    async def _feed(self, feeder: MemoryObjectSendStream[bytes]) -> None:
-        self._put_off(STALL_SECONDS)
-        await feeder.send(self._head)
+    async def _pieces(self) -> AsyncGenerator[bytes, None]:
+        """Yield what is sent; whoever asks for the next piece has taken the one before."""
+        yield self._head
         async with reading(self._audio.chunks()) as chunks:
             async for chunk in chunks:
-                await feeder.send(chunk)
-                self._put_off(STALL_SECONDS)
+                put_off(self._watchdog, STALL_SECONDS)
+                yield chunk
         self._effects.enter_context(self._effect)
-        await feeder.send(self._tail)
         self.whole = True
-        self._put_off(ANSWER_SECONDS)
-
-    def _put_off(self, seconds: float) -> None:
-        self._watchdog.deadline = anyio.current_time() + seconds
-
-    async def _post(self, body: "_Body") -> None:
-        try:
-            self._response = await self._client.upload(body, self._headers)
-        except (*UNREADABLE_ANSWERS, *BROKEN_CALLS) as error:
-            self._failure = error
-        finally:
-            self._watchdog.deadline = math.inf
-            self._feeding.cancel()
+        put_off(self._watchdog, ANSWER_SECONDS)
+        yield self._tail
 
 
-class _Body(AsyncIterator[bytes]):
-    """What is sent. Cut short it ends in an error, so that nobody takes it, or its connection, for whole."""
+class Body(AsyncIterator[bytes]):
+    """What is sent, piece by piece, in a task of the HTTP library's own.
 
-    def __init__(self, pieces: MemoryObjectReceiveStream[bytes], upload: Upload) -> None:
+    Cut short it ends in an error, so that nobody takes it, or its connection, for whole. What the error was, and that the
+    reading is over, `aclose` tells: the library would make the error one of its own, and goes on for a while when the
+    call has ended.
+    """
+
+    def __init__(self, pieces: AsyncGenerator[bytes, None]) -> None:
         self._pieces = pieces
-        self._upload = upload
+        self._asking = anyio.Lock(fast_acquire=True)
+        self._given_up = False
+        self._failure: Exception | None = None
 
     async def __anext__(self) -> bytes:
-        try:
-            return await self._pieces.receive()
-        except (anyio.EndOfStream, anyio.ClosedResourceError):
-            if self._upload.whole:
-                raise StopAsyncIteration from None
-            raise ConnectionAbortedError("the upload was given up") from None
+        async with self._asking:
+            if self._given_up:
+                raise ConnectionAbortedError("the upload was given up")
+            try:
+                return await anext(self._pieces)
+            except StopAsyncIteration:
+                raise
+            except Exception as error:  # noqa: BLE001 - raised where it belongs, by `aclose`
+                self._given_up, self._failure = True, error
+                raise ConnectionAbortedError("the upload was given up") from None
+
+    async def aclose(self) -> None:
+        """End the reading, and raise what it may have failed with."""
+        self._given_up = True
+        with anyio.CancelScope(shield=True):
+            async with self._asking:
+                await self._pieces.aclose()
+        if self._failure is not None:
+            raise self._failure from self._failure.__cause__
 
 
 def _frame(reference: str, boundary: str) -> tuple[bytes, bytes]:
@@ -106,15 +107,3 @@ def _frame(reference: str, boundary: str) -> tuple[bytes, bytes]:
         "Content-Type: application/octet-stream\r\n\r\n"
     )
     return head.encode(), f"\r\n--{boundary}--\r\n".encode()
-
-
-@contextmanager
-def _alone() -> Iterator[None]:
-    """Let the one error of a task group come out as itself."""
-    try:
-        yield
-    except BaseExceptionGroup as group:
-        error: BaseException = group
-        while isinstance(error, BaseExceptionGroup):
-            error = error.exceptions[0]
-        raise error from error.__cause__
