@@ -157,8 +157,7 @@ class Survey:
     unlisted: Load = NOTHING
 
 
-@dataclass(frozen=True, slots=True)
-class Word:
+class Word(NamedTuple):
     """One word or token. Times are milliseconds from the start of the recording; None where unknown.
 
     `translation` tells, where one was asked for, words that were spoken and then translated (``original``) and

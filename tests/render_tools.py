@@ -22,7 +22,7 @@ def words(text: str, start_ms: int = 0, *, each_ms: int = 300, speaker: str | No
 
 def translated(said: Sequence[Word], text: str, into: str | None = "de") -> tuple[Word, ...]:
     """Return spoken tokens followed by those of their translation, which have no times."""
-    originals = tuple(replace(word, translation="original") for word in said)
+    originals = tuple(word._replace(translation="original") for word in said)
     speaker = said[0].speaker
     pieces = (f" {piece}" for piece in text.split())
     return (
@@ -76,6 +76,9 @@ any_word = st.builds(
     confidence=st.none() | st.floats(allow_nan=False),
     speaker=st.none() | st.sampled_from(["1", "2", ""]) | st.text(max_size=3),
     language=st.none() | st.sampled_from(["en", "de"]),
+    translation=st.just(""),
+    source_language=st.none(),
+    is_audio_event=st.just(value=False),
 )
 _speakers = st.dictionaries(st.sampled_from(["1", "2"]), st.text(max_size=40))
 _json_value = st.recursive(
@@ -132,7 +135,7 @@ def _translated_transcript(draw: st.DrawFn) -> Transcript:
     return changed(
         draw(plain_transcript),
         lambda words: [
-            replace(word, translation=status, language=language, source_language=source, is_audio_event=not status)
+            word._replace(translation=status, language=language, source_language=source, is_audio_event=not status)
             for word, (status, language, source) in zip(words, cycle(marks), strict=False)  # there are enough marks
         ],
     )

@@ -115,7 +115,7 @@ def test_a_sentence_that_is_not_translated_stands_alone() -> None:
 
 def test_a_word_that_is_not_translated_does_not_cut_its_sentence() -> None:
     """Another language cuts after sentences only."""
-    original = [replace(word, translation="original") for word in words("It is")]
+    original = [word._replace(translation="original") for word in words("It is")]
     said = [original, words("Schadenfreude,", 600), translated(words("I think.", 900), "Das ist Schadenfreude.")]
     assert paragraphs(*said) == ["It is Schadenfreude, I think.", "[de] Das ist Schadenfreude."]
 
@@ -233,13 +233,13 @@ def test_who_speaks_when_does_not_depend_on_translations(transcript: Transcript)
 
 def bare(said: Sequence[Utterance]) -> list[Utterance]:
     """Return utterances whose words know nothing of translations."""
-    return [replace(each, words=tuple(replace(word, translation=()) for word in each.words)) for each in said]
+    return [replace(each, words=tuple(word._replace(translation=()) for word in each.words)) for each in said]
 
 
 @given(plain_transcript)
 def test_without_a_translation_nothing_changes(transcript: Transcript) -> None:
     """Not even where the service marks words for one that it never made."""
-    marked = changed(transcript, lambda part: [replace(word, translation="original") for word in part])
+    marked = changed(transcript, lambda part: [word._replace(translation="original") for word in part])
     for name in ("txt", "srt", "vtt"):
         assert render(name, marked, ABOUT) == render(name, transcript, ABOUT)
     assert marked.text == transcript.text

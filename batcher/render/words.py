@@ -14,6 +14,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, groupby, pairwise
+from typing import NamedTuple
 
 from batcher.model import Part, Word
 from batcher.render.safe import clean, split
@@ -33,8 +34,7 @@ _NEVER_FIRST = {"Mn", "Mc", "Me", "Pe", "Pf", "Po", "Pd", "Lm"}  # marks, closin
 _NEVER_LAST = {"Ps", "Pi"}
 
 
-@dataclass(frozen=True, slots=True)
-class Shown:
+class Shown(NamedTuple):
     """A word to show. Never empty, without blanks; times are milliseconds, `start` never falls from word to word."""
 
     text: str
