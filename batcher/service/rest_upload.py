@@ -74,24 +74,26 @@ class Body(AsyncIterator[bytes]):
     def __init__(self, pieces: AsyncGenerator[bytes, None]) -> None:
         self._pieces = pieces
         self._asking = anyio.Lock(fast_acquire=True)
+        self._patience = anyio.CancelScope()  #: of whoever asks for the next piece
         self._given_up = False
         self._failure: Exception | None = None
 
     async def __anext__(self) -> bytes:
         async with self._asking:
-            if self._given_up:
-                raise ConnectionAbortedError("the upload was given up")
-            try:
-                return await anext(self._pieces)
-            except StopAsyncIteration:
-                raise
-            except Exception as error:  # noqa: BLE001 - raised where it belongs, by `aclose`
-                self._given_up, self._failure = True, error
-                raise ConnectionAbortedError("the upload was given up") from None
+            if not self._given_up:
+                try:
+                    with anyio.CancelScope() as self._patience:
+                        return await anext(self._pieces)
+                except StopAsyncIteration:
+                    raise
+                except Exception as error:  # noqa: BLE001 - raised where it belongs, by `aclose`
+                    self._given_up, self._failure = True, error
+            raise ConnectionAbortedError("the upload was given up")
 
     async def aclose(self) -> None:
-        """End the reading, and raise what it may have failed with."""
+        """End the reading at once, and raise what it may have failed with."""
         self._given_up = True
+        self._patience.cancel()
         with anyio.CancelScope(shield=True):
             async with self._asking:
                 await self._pieces.aclose()
