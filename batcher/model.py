@@ -1,6 +1,6 @@
 """The nouns of the domain as frozen values: what a batch knows, without any I/O."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -121,8 +121,7 @@ class Remedy(StrEnum):
     STOP = "stop"  #: the account or a setting: every other job will fail too
 
 
-@dataclass(frozen=True, slots=True)
-class RemoteObject:
+class RemoteObject(NamedTuple):
     """One object in the service's list. `id` is the service's, opaque to everyone but its implementation.
 
     `files` and `bytes` are the stored audio it occupies, where the service counts that by itself (REST); the
@@ -141,7 +140,17 @@ class RemoteObject:
     @property
     def load(self) -> Load:
         """Return what it takes of the account's limits. Audio that nothing transcribes is a file, and no more."""
-        return Load(self.status.pending, self.status is not RemoteStatus.UPLOADED, self.files, self.bytes)
+        return load_of([self])
+
+
+def load_of(objects: Sequence[RemoteObject]) -> Load:
+    """Return what they take of the account's limits together."""
+    return Load(
+        pending=sum(each.status.pending for each in objects),
+        stored=sum(each.status is not RemoteStatus.UPLOADED for each in objects),
+        files=sum(each.files for each in objects),
+        bytes=sum(each.bytes for each in objects),
+    )
 
 
 @dataclass(frozen=True, slots=True)

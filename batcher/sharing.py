@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import reduce
 
-from batcher.model import NOTHING, Load, Survey
+from batcher.model import NOTHING, Load, RemoteObject, Survey, load_of
 from batcher.reference import parse
 from batcher.shard import Shard
 
@@ -35,15 +35,12 @@ def portion(whole: Load, parts: int, place: int) -> Load:
 
 def by_batch(survey: Survey) -> tuple[dict[str, Load], Load]:
     """Return what each batch holds at the service, and what nobody's batch does."""
-    held: dict[str, Load] = {}
-    strangers = survey.unlisted
+    batches: dict[str, list[RemoteObject]] = {}
+    strangers: list[RemoteObject] = []
     for listed in survey.objects:
         reference = parse(listed.reference)
-        if reference is None:
-            strangers = strangers.plus(listed.load)
-        else:
-            held[reference.batch] = held.get(reference.batch, NOTHING).plus(listed.load)
-    return held, strangers
+        (strangers if reference is None else batches.setdefault(reference.batch, [])).append(listed)
+    return {batch: load_of(objects) for batch, objects in batches.items()}, load_of(strangers).plus(survey.unlisted)
 
 
 def sum_of(loads: Iterable[Load]) -> Load:

@@ -1,7 +1,5 @@
 """What a survey proves: presence by being listed, absence only by two complete lists, and nothing else."""
 
-from dataclasses import replace
-
 import pytest
 
 from batcher.judgement import Judgement, Scene, Settle, judge
@@ -41,7 +39,7 @@ def a_job(state: State, **changes: object) -> Job:
 
 def listed(status: RemoteStatus = QUEUED, remote: str = "mine", **changes: object) -> RemoteObject:
     """Return an object at the service, by default the one of job 7."""
-    return replace(RemoteObject(remote, reference(), status), **changes)  # type: ignore[arg-type]
+    return RemoteObject(remote, reference(), status)._replace(**changes)  # type: ignore[arg-type]
 
 
 def look(

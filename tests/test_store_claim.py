@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -400,7 +399,7 @@ class TableAgainstModel(RuleBasedStateMachine):
         at_work = [job for job, listed in self.objects.items() if listed.status is RemoteStatus.QUEUED]
         if at_work:
             job = at_work[number % len(at_work)]
-            self.objects[job] = replace(self.objects[job], status=status, error="broken")
+            self.objects[job] = self.objects[job]._replace(status=status, error="broken")
 
     @precondition(lambda self: bool(self.objects))
     @rule(number=some_job, really=seldom)

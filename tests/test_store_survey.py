@@ -1,7 +1,6 @@
 """What a survey proves is written down, and objects of no use are kept in mind until they are gone."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import pytest
 
@@ -98,7 +97,7 @@ def test_the_torso_of_an_earlier_attempt_is_nobodys_own(bench: Bench) -> None:
 def test_a_job_is_not_sent_while_something_of_it_is_to_be_deleted_and_something_else_is_there(bench: Bench) -> None:
     """Audio alone was listed first. Once it is deleted the job takes up the transcription, which came later."""
     job, late = sent_in_vain(bench, sealed=True)
-    audio = replace(late, id="audio", status=RemoteStatus.UPLOADED)
+    audio = late._replace(id="audio", status=RemoteStatus.UPLOADED)
     look(bench, audio)
     look(bench, late, took=20_000)
     waiting = bench.job(job.id)
@@ -113,9 +112,9 @@ def test_a_job_is_not_sent_while_something_of_it_is_to_be_deleted_and_something_
 def test_what_the_present_attempt_made_is_kept_while_what_it_would_give_way_to_is_being_deleted(bench: Bench) -> None:
     """Else neither would be left, and what the service has failed would be sent once more by itself."""
     job, late = sent_in_vain(bench, sealed=True)
-    look(bench, replace(late, id="audio", status=RemoteStatus.UPLOADED))
+    look(bench, late._replace(id="audio", status=RemoteStatus.UPLOADED))
     second = bench.bring(bench.job(job.id), State.UNCERTAIN)
-    failed = replace(of(second, "second"), status=RemoteStatus.FAILED, error="no speech")
+    failed = of(second, "second")._replace(status=RemoteStatus.FAILED, error="no speech")
     look(bench, late, failed)
     assert (bench.job(job.id).state, bench.rows("SELECT remote FROM extra")) == (State.UNCERTAIN, [("audio",)])
     bench.do(lambda ledger: survey.drop_extra(ledger, "audio"))

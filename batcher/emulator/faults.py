@@ -219,7 +219,7 @@ def survey(account: Account, fault: Fault | None) -> list[RemoteObject]:
     if fault.trouble is Trouble.STALE:
         return account.survey(age_ms=fault.ms)
     return [
-        replace(seen, status=RemoteStatus.PROCESSING) if seen.status is RemoteStatus.COMPLETED else seen
+        seen._replace(status=RemoteStatus.PROCESSING) if seen.status is RemoteStatus.COMPLETED else seen
         for seen in account.survey()
     ]
 

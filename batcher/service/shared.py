@@ -54,7 +54,7 @@ def hidden(survey: Survey, hide: Callable[[str], str]) -> Survey:
     They are cut only then: half a key would not be found.
     """
     objects = (
-        replace(each, error=hide(each.error)[:ERROR_CHARACTERS]) if each.error else each for each in survey.objects
+        each._replace(error=hide(each.error)[:ERROR_CHARACTERS]) if each.error else each for each in survey.objects
     )
     return replace(survey, objects=tuple(objects))
 

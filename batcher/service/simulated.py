@@ -5,7 +5,7 @@ Under a loop with virtual time a night passes in a moment; the same seed gives t
 
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import anyio
 
@@ -168,7 +168,7 @@ def _sorted(verb: Verb) -> Iterator[None]:
 
 def _judged(listed: RemoteObject) -> RemoteObject:
     """Return an object with what may help it, as the wire's implementation reads it from the message."""
-    return replace(listed, remedy=remedy(listed.error)) if listed.status is RemoteStatus.FAILED else listed
+    return listed._replace(remedy=remedy(listed.error)) if listed.status is RemoteStatus.FAILED else listed
 
 
 def to_config(options: Options) -> Config:
