@@ -1,10 +1,10 @@
 """The least that keeps batcher's promises for a job, without its engine: what Python costs at the very least here.
 
-As batcher does it: the recording is read and hashed in a thread; every state is on disk before the next step, with its
+As batcher does it: a thread looks into the recording before it is sent, and reads and hashes it; every state is on disk before the next step, with its
 line of history, committed together with what waits at the same time; the seal before the service can accept, the
 transcript before it is deleted there; txt and json rendered and written whole. The commits, the rendering and the
-writing are batcher's own functions. What it has not: a look into the files, twins, limits, retries, a second run, a
-display, anything that goes wrong. Argument: JSON with `api`, `host`, `key`, `folder`, `at_once`. Prints JSON: `jobs`,
+writing are batcher's own functions, and so is the look. What it has not: twins, limits, retries, a second run, a display,
+anything that goes wrong. Argument: JSON with `api`, `host`, `key`, `folder`, `at_once`. Prints JSON: `jobs`,
 `makespan_s`, `start_cpu_s`.
 """
 
@@ -18,8 +18,8 @@ from time import perf_counter, process_time
 import anyio
 
 from batcher.clock import wall_clock
-from batcher.files import offload, write_output
-from batcher.model import Transcript
+from batcher.files import Verdict, examine, offload, write_output
+from batcher.model import FileBounds, Transcript
 from batcher.options import Options
 from batcher.render import About, render
 from batcher.service import Service, Submission
@@ -82,7 +82,8 @@ def _remember(conn: sqlite3.Connection, numbers: list[int], state: str) -> None:
 
 
 def read(path: Path) -> tuple[bytes, bytes]:
-    """Return a recording and its digest. Blocks."""
+    """Return a recording, which must be one, and its digest. Blocks."""
+    assert examine(bytes(path), want_digest=False, bounds=FileBounds(), raw=False).verdict is Verdict.SUITABLE
     content = path.read_bytes()
     return content, hashlib.sha256(content).digest()
 
