@@ -30,6 +30,8 @@ CREATE TABLE transcript (
     UNIQUE (digest, options)
 ) STRICT;
 
+-- Its checks are spelled so that a move of a job needs no IN of more than two values: for each SQLite makes a table of its
+-- own, and all of them together took a quarter of the time. Tables of before have the same checks, in that spelling.
 CREATE TABLE job (
     id INTEGER PRIMARY KEY,
     path BLOB NOT NULL UNIQUE,
@@ -38,9 +40,11 @@ CREATE TABLE job (
     size INTEGER NOT NULL,
     mtime_ns INTEGER NOT NULL,
     options TEXT NOT NULL REFERENCES option_set,
-    state TEXT NOT NULL DEFAULT 'new' CHECK (state IN (
-        'new', 'waiting', 'twin', 'uploading', 'sealed', 'uncertain', 'submitted', 'completed', 'stored',
-        'rendering', 'failing', 'cancelling', 'done', 'failed', 'cancelled', 'skipped')),
+    state TEXT NOT NULL DEFAULT 'new' CHECK (
+        state = 'new' OR state = 'waiting' OR state = 'twin' OR state = 'uploading' OR state = 'sealed'
+        OR state = 'uncertain' OR state = 'submitted' OR state = 'completed' OR state = 'stored' OR state = 'rendering'
+        OR state = 'failing' OR state = 'cancelling' OR state = 'done' OR state = 'failed' OR state = 'cancelled'
+        OR state = 'skipped'),
     since INTEGER NOT NULL,
     not_before INTEGER NOT NULL DEFAULT 0,
     failures INTEGER NOT NULL DEFAULT 0,
@@ -63,11 +67,10 @@ CREATE TABLE job (
     reason TEXT,
     created INTEGER NOT NULL,
     CHECK ((state = 'twin') = (twin_of IS NOT NULL)),
-    CHECK (state NOT IN ('uploading', 'sealed', 'uncertain', 'submitted', 'completed', 'stored')
-           OR reference IS NOT NULL),
-    CHECK (state NOT IN ('sealed', 'uncertain', 'submitted', 'completed', 'stored') OR digest IS NOT NULL),
-    CHECK (state NOT IN ('submitted', 'completed', 'stored') OR remote IS NOT NULL),
-    CHECK (state NOT IN ('stored', 'rendering', 'done') OR transcript IS NOT NULL)
+    CHECK (reference IS NOT NULL OR state NOT IN ('uploading', 'sealed', 'uncertain', 'submitted', 'completed', 'stored')),
+    CHECK (digest IS NOT NULL OR state NOT IN ('sealed', 'uncertain', 'submitted', 'completed', 'stored')),
+    CHECK (remote IS NOT NULL OR (state <> 'submitted' AND state <> 'completed' AND state <> 'stored')),
+    CHECK (transcript IS NOT NULL OR (state <> 'stored' AND state <> 'rendering' AND state <> 'done'))
 ) STRICT;
 
 CREATE INDEX job_due ON job (state, not_before, id);
