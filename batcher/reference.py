@@ -10,8 +10,9 @@ from functools import lru_cache
 from hashlib import blake2b
 
 _FORM = re.compile(r"batcher1\.([0-9a-f]{16})\.([1-9][0-9]{0,17})\.([1-9][0-9]{0,8})\.([0-9a-f]{12})")
-#: Every look shows what the one before showed, at most 2,000 objects; each is parsed several times.
-_REMEMBERED = 4096
+#: Every look shows again what the one before showed, and each of it is parsed several times. Many more than an account
+#: holds, or all would be forgotten before they come again; each takes half a kilobyte.
+_REMEMBERED = 32_768
 
 
 @dataclass(frozen=True, slots=True)

@@ -203,6 +203,12 @@ def test_a_recording_that_only_the_service_has_seen_has_no_size() -> None:
     assert document["source"] == {"name": "talk.mp3", "path": "https://example.com/a.mp3"}
 
 
+def test_what_python_only_takes_for_a_number_is_spelled_as_one() -> None:
+    """True and False are numbers to Python, and would be spelled like names."""
+    (word,) = loaded(Transcript((Part((Word("a", False, True, confidence=True),)),)))["parts"][0]["words"]
+    assert word == {"text": "a", "start_ms": 0, "end_ms": 1, "confidence": 1}
+
+
 @pytest.mark.parametrize("confidence", [float("nan"), float("inf"), float("-inf")])
 def test_a_confidence_that_is_no_number_is_unknown(confidence: float) -> None:
     """JSON has no word for it."""

@@ -181,6 +181,17 @@ def read(*tokens: dict[str, object]) -> Part:
     return part
 
 
+def test_a_confidence_that_is_no_number_is_unknown() -> None:
+    """To Python True is a number, to JSON it is none."""
+    assert [
+        word.confidence for word in read(token(confidence=True), token(confidence=1), token(confidence="1")).words
+    ] == [
+        None,
+        1,
+        None,
+    ]
+
+
 def test_a_token_becomes_a_word() -> None:
     """With everything that it says."""
     said = token(start_ms=120, end_ms=250, confidence=0.97, speaker="1", language="en", translation_status="none")

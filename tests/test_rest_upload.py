@@ -321,9 +321,9 @@ async def test_what_is_cut_short_does_not_end_like_what_is_whole() -> None:
         yield b"a piece"
         yield b"another"
 
-    whole = rest_upload.Body(pieces())
+    whole = rest_upload.Outgoing(pieces())
     assert [piece async for piece in whole] == [b"a piece", b"another"]
-    cut_short = rest_upload.Body(pieces())
+    cut_short = rest_upload.Outgoing(pieces())
     assert await anext(cut_short) == b"a piece"
     await cut_short.aclose()
     with pytest.raises(ConnectionAbortedError):

@@ -1,5 +1,6 @@
 """The writing connection: durable, together, each work by itself, and never half applied."""
 
+import asyncio
 import os
 import sqlite3
 import stat
@@ -365,3 +366,17 @@ def test_the_process_ends_when_the_table_is_closed(path: Path, way: str, code: i
     assert done.returncode == code, done.stderr
     assert noted(path) == ["a"]
     assert [file.name for file in path.parent.iterdir()] == ["jobs.sqlite3"]
+
+
+async def test_a_write_that_is_torn_out_of_its_task_holds_up_nobody(
+    inline: tuple[sqlite3.Connection, Database],
+) -> None:
+    """Whoever is to commit for all may be ended in a way that no shield stops; the next one does it then."""
+    _conn, database = inline
+    leader = asyncio.create_task(database.write(note("a")))
+    await asyncio.sleep(0)
+    other = asyncio.create_task(database.write(note("b")))
+    leader.cancel()
+    with anyio.fail_after(5):
+        assert await other == "b"
+        assert await database.write(note("c")) == "c"

@@ -51,12 +51,12 @@ class Display:
         self._ended = Event()
         self._pulse: Callable[[], Pulse | None] = lambda: None
         self._thread = Thread(target=self._run, name="display", daemon=True)
-        self._log = _log.bind()
+        self._log = _log
 
     def start(self, pulse: Callable[[], Pulse | None]) -> None:
         """Begin to show. The table must exist."""
         self._pulse = pulse
-        self._log = _log.bind()  # once, now that the log is open: for every move anew it takes ten times as long
+        self._log = _log.bind()  # once, now that the log is open: binding for every move takes ten times as long
         self._thread.start()
 
     def moved(self, move: Move) -> None:

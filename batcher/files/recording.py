@@ -1,8 +1,8 @@
 """A recording opened for sending: read once, hashed on the way, and proven unchanged at the end.
 
-A recording that fits in one chunk costs one way to a thread for everything; a larger one costs one for each chunk, or for
-two while nothing else is in a thread. Always two would save as much, but threads that hash for so long keep the loop from
-its processor: with sixteen uploads it was up to 27 ms late.
+A recording that fits in one chunk costs one trip to a thread for everything; a larger one costs one for each chunk, or
+for two while nothing else is in a thread. Always two would save as much, but threads that hash for so long keep the loop
+from its processor: with sixteen uploads it was up to 27 ms late.
 
 The threads read into a buffer that the loop made, and the loop makes the pieces. Memory that every thread takes for
 itself comes back late: sixteen uploads over a slow encrypted link held 13 MB more of it.

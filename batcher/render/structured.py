@@ -76,15 +76,18 @@ def _head(part: Part) -> Iterator[tuple[str, object]]:
 
 
 def _word(word: Word) -> str:
-    """Return a word as JSON. Nearly all of a document is words: numbers are spelled here, which is three times as fast."""
+    """Return a word as JSON. Nearly all of a document is words: numbers are spelled here, which is three times as fast.
+
+    The plus signs make numbers of what Python only takes for some, like True.
+    """
     known = f'"text": {_encoder.encode(word.text)}'
     if word.start_ms is not None:
-        known += f', "start_ms": {word.start_ms}'
+        known += f', "start_ms": {+word.start_ms}'
     if word.end_ms is not None:
-        known += f', "end_ms": {word.end_ms}'
+        known += f', "end_ms": {+word.end_ms}'
     # JSON has no word for what is not a number, so it counts as unknown.
     if word.confidence is not None and math.isfinite(word.confidence):
-        known += f', "confidence": {word.confidence!r}'
+        known += f', "confidence": {+word.confidence!r}'
     labels = (word.speaker, word.language, word.translation, word.source_language)
     for name, label in zip(_LABELS, labels, strict=True):
         if label:

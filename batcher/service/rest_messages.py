@@ -202,7 +202,9 @@ def _word(token: Mapping[str, Any]) -> Word:
 
 
 def _number(value: object) -> float | None:
-    return value if isinstance(value, int | float) and abs(value) < _LARGEST else None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return value if abs(value) < _LARGEST else None
 
 
 def _moment(value: object) -> int | None:

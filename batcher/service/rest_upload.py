@@ -41,13 +41,13 @@ class Upload:
         """Send the file and return the answer; an error of the recording comes out unchanged."""
         await self._client.turn_to_upload()
         with self._effects, self._watchdog:
-            body = Body(self._pieces())
+            body = Outgoing(self._pieces())
             put_off(self._watchdog, STALL_SECONDS)
             try:
                 return await self._client.upload(body, self._headers)
             finally:
                 self._watchdog.deadline = math.inf
-                await body.aclose()
+                await body.aclose()  # what is wrong with the recording counts for more than how the call ended
         raise TimeoutError("the upload came to a standstill")
 
     async def _pieces(self) -> AsyncGenerator[bytes, None]:
@@ -63,12 +63,12 @@ class Upload:
         yield self._tail
 
 
-class Body(AsyncIterator[bytes]):
+class Outgoing(AsyncIterator[bytes]):
     """What is sent, piece by piece, in a task of the HTTP library's own.
 
-    Cut short it ends in an error, so that nobody takes it, or its connection, for whole. What the error was, and that the
-    reading is over, `aclose` tells: the library would make the error one of its own, and goes on for a while when the
-    call has ended.
+    Cut short it ends in an error, so that nobody takes it, or its connection, for whole. What the error was, `aclose`
+    tells: the library would make it one of its own. It may also go on asking for a while when the call has ended; then it
+    gets nothing more.
     """
 
     def __init__(self, pieces: AsyncGenerator[bytes, None]) -> None:
@@ -98,7 +98,7 @@ class Body(AsyncIterator[bytes]):
             async with self._asking:
                 await self._pieces.aclose()
         if self._failure is not None:
-            raise self._failure from self._failure.__cause__
+            raise self._failure from self._failure.__cause__  # and not from what the library made of it
 
 
 def _frame(reference: str, boundary: str) -> tuple[bytes, bytes]:

@@ -107,7 +107,7 @@ def is_loopback(name: str) -> bool:
 def put_off(watchdog: CancelScope, seconds: float) -> None:
     """Have a watchdog bark so many seconds from now, or up to a hundredth of them before.
 
-    A recording moves in thousands of pieces a second, and to wind an alarm for each takes a tenth of what sending it takes.
+    Recordings move in thousands of pieces a second; to set the alarm for each takes a twentieth of sending it.
     """
     deadline = current_time() + seconds
     if not 0 <= deadline - watchdog.deadline < seconds / 100:

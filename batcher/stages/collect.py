@@ -233,7 +233,7 @@ def _outputs(job: Job, formats: list[str], transcript: Transcript, facts: About)
 
 def _due(ledger: Ledger, states: Sequence[State], places: int, busy: Collection[object]) -> Claimed[Job | Extra]:
     found = jobs.due(ledger, states, places, [key for key in busy if isinstance(key, int)])
-    if len(found) == places:  # the end of one of them rings, before any other comes due
+    if len(found) == places:  # nothing more is taken before one of them ends, which rings
         return Claimed(found)
     if State.COMPLETED not in states:
         return Claimed(found, jobs.next_due(ledger, states))

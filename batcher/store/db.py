@@ -83,13 +83,15 @@ class Database:
 
     async def _commit_queue(self) -> None:
         """Commit what waits; then have the first of those that came meanwhile do the same."""
-        await checkpoint()  # what comes in this very moment is committed with it
-        batch, self._queue = self._queue, []
+        batch = self._queue[:1]
         self._committing = True
         try:
+            await checkpoint()  # what comes in this very moment is committed with it
+            batch = self._queue[:]
             await self._run(partial(_commit_together, self._conn, batch))
         finally:
             self._committing = False
+            self._queue = self._queue[len(batch) :]
             for ticket in [*batch, *self._queue[:1]]:
                 ticket.woken.set()
 

@@ -1,10 +1,10 @@
 """The least that keeps batcher's promises for a job, without its engine: what Python costs at the very least here.
 
-As batcher does it: a thread looks into the recording before it is sent, and reads and hashes it; every state is on disk before the next step, with its
-line of history, committed together with what waits at the same time; the seal before the service can accept, the
-transcript before it is deleted there; txt and json rendered and written whole. The commits, the rendering and the
-writing are batcher's own functions, and so is the look. What it has not: twins, limits, retries, a second run, a display,
-anything that goes wrong. Argument: JSON with `api`, `host`, `key`, `folder`, `at_once`. Prints JSON: `jobs`,
+As batcher does it: a thread looks into the recording before it is sent, and reads and hashes it; every state is on disk
+before the next step, with its line of history, committed together with what waits at the same time; the seal before the
+service can accept, the transcript before it is deleted there; txt and json rendered and written whole. The look, the
+commits, the rendering and the writing are batcher's own functions. What it has not: twins, limits, retries, a second run,
+a display, anything that goes wrong. Argument: JSON with `api`, `host`, `key`, `folder`, `at_once`. Prints JSON: `jobs`,
 `makespan_s`, `start_cpu_s`.
 """
 
