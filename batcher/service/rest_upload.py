@@ -73,30 +73,36 @@ class Outgoing(AsyncIterator[bytes]):
 
     def __init__(self, pieces: AsyncGenerator[bytes, None]) -> None:
         self._pieces = pieces
-        self._asking = anyio.Lock(fast_acquire=True)
         self._patience = anyio.CancelScope()  #: of whoever asks for the next piece
+        self._asking = False
         self._given_up = False
+        self._over = anyio.Event()  #: it is given up, and nobody asks any more
         self._failure: Exception | None = None
 
     async def __anext__(self) -> bytes:
-        async with self._asking:
-            if not self._given_up:
-                try:
-                    with anyio.CancelScope() as self._patience:
-                        return await anext(self._pieces)
-                except StopAsyncIteration:
-                    raise
-                except Exception as error:  # noqa: BLE001 - raised where it belongs, by `aclose`
-                    self._given_up, self._failure = True, error
-            raise ConnectionAbortedError("the upload was given up")
+        if not self._given_up:
+            self._asking = True
+            try:
+                with anyio.CancelScope() as self._patience:
+                    return await anext(self._pieces)
+            except StopAsyncIteration:
+                raise
+            except Exception as error:  # noqa: BLE001 - raised where it belongs, by `aclose`
+                self._given_up, self._failure = True, error
+            finally:
+                self._asking = False
+                if self._given_up:
+                    self._over.set()
+        raise ConnectionAbortedError("the upload was given up")
 
     async def aclose(self) -> None:
         """End the reading at once, and raise what it may have failed with."""
         self._given_up = True
         self._patience.cancel()
         with anyio.CancelScope(shield=True):
-            async with self._asking:
-                await self._pieces.aclose()
+            if self._asking:
+                await self._over.wait()
+            await self._pieces.aclose()
         if self._failure is not None:
             raise self._failure from self._failure.__cause__  # and not from what the library made of it
 
