@@ -3,7 +3,9 @@
 import email.policy
 import tracemalloc
 from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import nullcontext
 from email.parser import BytesParser
+from typing import cast
 
 import anyio
 import pytest
@@ -12,6 +14,7 @@ from anyio.abc import SocketStream
 from batcher.errors import Kind, SourceError
 from batcher.service import CHUNK_BYTES, Audio, rest_upload
 from batcher.service.rest import open_rest
+from batcher.service.rest_http import Client
 from tests.emulator_tools import BrokenTape, Tape
 from tests.rest_tools import KEY, a_file, a_transcription, failure, http, listening, no_seal, read_body, read_head, sent
 
@@ -228,6 +231,24 @@ async def test_a_service_that_stops_reading_is_given_up(monkeypatch: pytest.Monk
         with anyio.fail_after(20):
             assert (await failure(rest.submit(sent(audio), no_seal))).kind is Kind.UNREACHABLE
     assert audio.closed
+
+
+async def test_an_upload_that_never_gets_a_connection_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before anybody asks for its first piece, too: there may be no end to looking up a name."""
+    monkeypatch.setattr(rest_upload, "STALL_SECONDS", 0.2)
+
+    class Unconnected:
+        async def turn_to_upload(self) -> None:
+            """It has its turn at once."""
+
+        async def upload(self, _body: object, _headers: object) -> None:
+            await anyio.sleep_forever()
+
+    client = cast("Client", Unconnected())
+    upload = rest_upload.Upload(client, "r", Tape(b"audio"), boundary="b", effect=nullcontext())
+    with anyio.fail_after(20), pytest.raises(TimeoutError, match="came to a standstill"):
+        await upload.run()
+    assert not upload.whole
 
 
 async def test_a_slow_upload_that_moves_is_not_given_up(monkeypatch: pytest.MonkeyPatch) -> None:

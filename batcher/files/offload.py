@@ -19,8 +19,8 @@ async def offload(fn: Callable[[*Ts], T], *args: *Ts) -> T:
 
     A cancelled caller still waits for the thread, so nothing goes on behind its back: what `fn` opened can be
     closed, and what it writes is written. Only a task that is cancelled past anyio does not wait, as aiohttp cancels
-    the one that sends a body: the lock in `batcher.files.recording` then makes the closing wait. Whatever `fn` raises comes out unchanged, except StopIteration,
-    which no future can carry.
+    the one that sends a body: the lock in `batcher.files.recording` then makes the closing wait. Whatever `fn` raises
+    comes out unchanged, except StopIteration, which no future can carry.
     """
     return await to_thread.run_sync(fn, *args, limiter=_threads())
 
